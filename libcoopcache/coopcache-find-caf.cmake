@@ -53,6 +53,7 @@ function(coopcache_locate_caf out)
 endfunction()
 
 if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+  cmake_minimum_required(VERSION 3.25)
   # A script does not know the system's folders.
   set(CMAKE_SYSTEM_PREFIX_PATH /usr/local /usr)
   file(GLOB architectures RELATIVE /usr/lib /usr/lib/*-linux-gnu*)
