@@ -39,11 +39,12 @@ std::vector<config_fault> without_places(std::vector<raw_fault> faults) {
 /// In the order of the text; of too many, the first ones.
 std::vector<config_fault> placed(std::vector<raw_fault> faults,
                                  std::string_view text, std::string_view file) {
-  std::stable_sort(
-      faults.begin(), faults.end(),
-      [](const auto& a, const auto& b) { return a.offset < b.offset; });
-  const std::size_t left_out =
-      faults.size() - std::min(faults.size(), detail::most_faults);
+  std::stable_sort(faults.begin(), faults.end(),
+                   [](const auto& a, const auto& b) {
+                     return a.offset < b.offset;
+                   });
+  const std::size_t left_out = faults.size()
+                               - std::min(faults.size(), detail::most_faults);
   faults.resize(faults.size() - left_out);
   std::vector<config_fault> result;
   for (raw_fault& fault : faults) {
@@ -76,7 +77,7 @@ std::string too_large() {
 [[noreturn]] void refuse(const std::filesystem::path& file, std::string found,
                          std::string hint = {}) {
   throw config_error(
-      {fault_of_file(file.string(), std::move(found), std::move(hint))});
+    {fault_of_file(file.string(), std::move(found), std::move(hint))});
 }
 
 std::string contents(const std::filesystem::path& file) {
@@ -85,17 +86,16 @@ std::string contents(const std::filesystem::path& file) {
   if (status.type() == std::filesystem::file_type::not_found)
     refuse(file, "no such file",
            file.is_absolute()
-               ? ""
-               : "looked for in "
-                     + std::filesystem::current_path(error).string());
+             ? ""
+             : "looked for in "
+                 + std::filesystem::current_path(error).string());
   if (is_directory(status))
     refuse(file, "a directory, not a file");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   if (!stream)
-    refuse(file,
-           "cannot be read: "
-               + std::error_code(errno, std::generic_category()).message());
+    refuse(file, "cannot be read: "
+                   + std::error_code(errno, std::generic_category()).message());
   std::string text(detail::largest_file + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(stream.gcount()));
@@ -129,7 +129,7 @@ std::string config_fault::to_string() const {
 config_error::config_error(std::vector<config_fault> faults)
   : std::runtime_error(report(faults)),
     faults_(
-        std::make_shared<const std::vector<config_fault>>(std::move(faults))) {
+      std::make_shared<const std::vector<config_fault>>(std::move(faults))) {
   // nop
 }
 

@@ -63,7 +63,7 @@ private:
       return;
     const auto offset = at == from_.end() ? nowhere : at->second.offset;
     faults_.push_back(
-        {offset, path, std::move(found), std::move(allowed), std::move(hint)});
+      {offset, path, std::move(found), std::move(allowed), std::move(hint)});
   }
 
   bool is_faulty(const std::string& path) const {
@@ -190,7 +190,7 @@ private:
     const std::string bound = text(options.load_hard_limit);
     add(soft,
         "not below load_hard_limit: "
-            + shown(soft, text(*options.load_soft_limit)),
+          + shown(soft, text(*options.load_soft_limit)),
         "allowed: less than " + bound, "lower it, or raise load_hard_limit",
         hard);
   }

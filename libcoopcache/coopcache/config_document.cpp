@@ -46,10 +46,6 @@ public:
     return a.at_ == b.at_;
   }
 
-  friend bool operator!=(const reading_position& a, const reading_position& b) {
-    return a.at_ != b.at_;
-  }
-
 private:
   const char* at_;
   const char** seen_;
@@ -163,8 +159,8 @@ public:
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception& error) {
     const std::string_view what = error.what();
-    result_.fault =
-        error.id == out_of_range ? overflow() : syntax_fault(position, what);
+    result_.fault = error.id == out_of_range ? overflow()
+                                             : syntax_fault(position, what);
     return false;
   }
 
@@ -180,9 +176,9 @@ private:
   /// read one character more, which is never the start of such a token.)
   std::size_t token_begin() const {
     std::size_t begin = last_;
-    while (begin < text_.size()
-           && (is_blank(text_[begin]) || text_[begin] == ','
-               || text_[begin] == ':'))
+    while (
+      begin < text_.size()
+      && (is_blank(text_[begin]) || text_[begin] == ',' || text_[begin] == ':'))
       ++begin;
     return begin;
   }
@@ -208,19 +204,20 @@ private:
     node.scalar = std::move(value);
     node.end = last_;
     if (is == type::number)
-      node.end = std::min(
-          text_.find_first_not_of("0123456789+-.eE", node.begin), last_);
+      node.end = std::min(text_.find_first_not_of("0123456789+-.eE",
+                                                  node.begin),
+                          last_);
     return true;
   }
 
   bool open(type is) {
     json_node& node = add(is);
     if (open_.size() == deepest_nesting) {
-      result_.fault =
-          json_fault{node.begin,
-                     "nested too deeply",
-                     "allowed: " + std::to_string(deepest_nesting) + " levels",
-                     {}};
+      result_.fault = json_fault{node.begin,
+                                 "nested too deeply",
+                                 "allowed: " + std::to_string(deepest_nesting)
+                                   + " levels",
+                                 {}};
       return false;
     }
     open_.push_back(&node);
@@ -243,15 +240,16 @@ private:
   /// '...'; expected WHAT", of which some parts may be missing.
   json_fault syntax_fault(std::size_t position, std::string_view what) const {
     const auto dash = what.find(" - ");
-    const std::string_view problem =
-        dash == std::string_view::npos ? what : what.substr(dash + 3);
+    const std::string_view problem = dash == std::string_view::npos
+                                       ? what
+                                       : what.substr(dash + 3);
     const bool in_key = what.find("object key") != std::string_view::npos;
     json_fault fault;
     fault.offset = fault_offset(position, problem);
-    fault.found =
-        "broken JSON: "
-        + core::printable(
-            before(before(problem, "; last read: "), "; expected "), 200);
+    fault.found = "broken JSON: "
+                  + core::printable(before(before(problem, "; last read: "),
+                                           "; expected "),
+                                    200);
     if (problem.starts_with("invalid literal"))
       fault.found += ' ' + excerpt(text_.substr(fault.offset));
     if (const auto at = problem.rfind("; expected "); at != problem.npos)

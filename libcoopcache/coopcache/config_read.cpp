@@ -177,9 +177,9 @@ private:
                   const std::string& path, Options& options) {
     for (const auto& row : settings_of(options))
       if (row.key == name) {
-        std::visit(
-            [&](auto member) { value(row, node, path, options.*member); },
-            row.member);
+        std::visit([&](
+                     auto member) { value(row, node, path, options.*member); },
+                   row.member);
         return true;
       }
     return false;
@@ -254,8 +254,8 @@ private:
     const auto fault = amount.ok() ? "too large" : amount.fault;
     fail(node, path, std::string(fault) + ": " + source(node),
          fault == "too large" || fault == "negative"
-             ? range_text(row.kind, row.least, row.most)
-             : expectation(row.kind, optional),
+           ? range_text(row.kind, row.least, row.most)
+           : expectation(row.kind, optional),
          quantity_hint(row.kind, node, fault));
     return std::nullopt;
   }
@@ -267,8 +267,8 @@ private:
       return {0, "unit missing"};
     if (const auto* whole = std::get_if<std::uint64_t>(&node.scalar))
       return is_time
-                 ? core::milliseconds_of_seconds(static_cast<double>(*whole))
-                 : core::reading{*whole, {}};
+               ? core::milliseconds_of_seconds(static_cast<double>(*whole))
+               : core::reading{*whole, {}};
     if (const auto* number = std::get_if<double>(&node.scalar))
       return is_time ? core::milliseconds_of_seconds(*number)
                      : core::whole_number(*number);
@@ -386,14 +386,15 @@ read_config read_tree(const json_node& root, std::string_view text) {
 text_position position_of(std::string_view text, std::size_t offset) {
   const std::string_view before = text.substr(0, offset);
   const auto line_end = before.rfind('\n');
-  const std::string_view line =
-      line_end == before.npos ? before : before.substr(line_end + 1);
+  const std::string_view line = line_end == before.npos
+                                  ? before
+                                  : before.substr(line_end + 1);
   const auto begins_character = [](char c) {
     return (static_cast<unsigned char>(c) & 0xc0u) != 0x80;
   };
   const auto lines = std::count(before.begin(), before.end(), '\n');
-  const auto columns =
-      std::count_if(line.begin(), line.end(), begins_character);
+  const auto columns = std::count_if(line.begin(), line.end(),
+                                     begins_character);
   return {static_cast<std::size_t>(lines) + 1,
           static_cast<std::size_t>(columns) + 1};
 }

@@ -26,11 +26,10 @@ enum class setting_kind {
 /// The member that a setting fills. A default is what that member of a
 /// default-made `Options` holds.
 template <class Options>
-using member_of =
-    std::variant<std::uint64_t Options::*, std::chrono::milliseconds Options::*,
-                 std::optional<std::chrono::milliseconds> Options::*,
-                 std::string Options::*, cache_kind Options::*,
-                 when_full Options::*>;
+using member_of = std::variant<
+  std::uint64_t Options::*, std::chrono::milliseconds Options::*,
+  std::optional<std::chrono::milliseconds> Options::*, std::string Options::*,
+  cache_kind Options::*, when_full Options::*>;
 
 template <class Options>
 struct setting {

@@ -50,7 +50,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t replaced = a[i - 1] == b[j - 1] ? 0 : 1;
       at(i, j) = std::min(
-          {at(i - 1, j) + 1, at(i, j - 1) + 1, at(i - 1, j - 1) + replaced});
+        {at(i - 1, j) + 1, at(i, j - 1) + 1, at(i - 1, j - 1) + replaced});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
         at(i, j) = std::min(at(i, j), at(i - 2, j - 2) + 1);
     }
