@@ -31,6 +31,7 @@ config_fault without_place(raw_fault fault) {
 
 std::vector<config_fault> without_places(std::vector<raw_fault> faults) {
   std::vector<config_fault> result;
+  result.reserve(faults.size());
   for (raw_fault& fault : faults)
     result.push_back(without_place(std::move(fault)));
   return result;
