@@ -107,8 +107,10 @@ std::string contents(const std::filesystem::path& file) {
 
 std::string report(const std::vector<config_fault>& faults) {
   std::string text;
-  for (const config_fault& fault : faults)
-    text += (text.empty() ? "" : "\n") + fault.to_string();
+  for (const config_fault& fault : faults) {
+    text += text.empty() ? "" : "\n";
+    text += fault.to_string();
+  }
   return text;
 }
 
@@ -118,12 +120,15 @@ std::string config_fault::to_string() const {
   std::string text = core::printable(file, 4096);
   if (line > 0)
     text += ':' + std::to_string(line) + ':' + std::to_string(column);
-  for (const std::string& part : {path, found})
-    if (!part.empty())
-      text += (text.empty() ? "" : ": ") + part;
-  for (const std::string& part : {allowed, hint})
-    if (!part.empty())
-      text += "; " + part;
+  const auto append = [&](std::string_view separator, const std::string& part) {
+    if (!part.empty() && !text.empty())
+      text += separator;
+    text += part;
+  };
+  append(": ", path);
+  append(": ", found);
+  append("; ", allowed);
+  append("; ", hint);
   return text;
 }
 

@@ -66,7 +66,7 @@ const std::array<setting<cache_options>, 13> cache_table{{
 struct default_text {
   template <class Options>
   std::string operator()(const setting<Options>& row) const {
-    const Options defaults;
+    static const Options defaults;
     return std::visit([&](
                         auto
                           member) { return text(row.kind, defaults.*member); },

@@ -24,7 +24,7 @@ TEST_CASE("the example of the design document means what it says") {
     }
   })");
   config expected;
-  expected.node.name = "a";
+  expected.node.name = 'a';
   expected.node.listen = "127.0.0.1:7601";
   expected.nodes = {"127.0.0.1:7602", "127.0.0.1:7603"};
   expected.caches["example"].memory_limit = 50 * 1024 * 1024;
@@ -69,7 +69,7 @@ TEST_CASE("optional durations can be switched off by a word") {
 TEST_CASE("every setting is read into its own member") {
   const config value = good(file_text("config/examples/everything.json"));
   node_options node;
-  node.name = "a";
+  node.name = 'a';
   node.listen = "0.0.0.0:7601";
   node.advertise = "cache-a.example.org:7601";
   node.workers = 16;
