@@ -23,7 +23,7 @@ demo: ## Build and run the demo; DIR=/some/folder chooses the files
 	@$(OUT)/apps/coopcache-demo $(if $(DIR),"$(DIR)")
 
 test: ## Build and run every test
-	@$(SETUP) build
+	@$(SETUP) test
 	@.ci/build $(PRESET) $(JOBS)
 	@ctest --preset $(PRESET) --parallel $(JOBS)
 
@@ -33,7 +33,7 @@ bench: ## Build and run the benchmarks
 	@$(OUT)/apps/coopcache-bench
 
 check: ## Sanitizers, second compiler, linters, fuzzing (after make test)
-	@$(SETUP) check
+	@$(SETUP) test check
 	@.ci/check $(JOBS)
 
 build: ## Build all without running anything
