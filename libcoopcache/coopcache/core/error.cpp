@@ -1,0 +1,45 @@
+#include "coopcache/core/error.hpp"
+
+namespace coopcache {
+
+std::string_view to_string(errc code) noexcept {
+  switch (code) {
+    case errc::fetch_failed:
+      return "fetch_failed";
+    case errc::timeout:
+      return "timeout";
+    case errc::no_loader:
+      return "no_loader";
+    case errc::load_cycle:
+      return "load_cycle";
+    case errc::would_block:
+      return "would_block";
+    case errc::queue_full:
+      return "queue_full";
+    case errc::workers_exhausted:
+      return "workers_exhausted";
+    case errc::backing_off:
+      return "backing_off";
+    case errc::broken_promise:
+      return "broken_promise";
+    case errc::key_too_large:
+      return "key_too_large";
+    case errc::wrong_type:
+      return "wrong_type";
+    case errc::shutting_down:
+      return "shutting_down";
+  }
+  return "unknown";
+}
+
+std::string to_string(const error& what) {
+  std::string result{to_string(what.code)};
+  if (!what.reason.empty())
+    result += ": " + what.reason;
+  result += " (cache \"" + what.cache + '"';
+  if (!what.key.empty())
+    result += ", key \"" + what.key + '"';
+  return result + ", node \"" + what.node + "\")";
+}
+
+} // namespace coopcache

@@ -1,0 +1,60 @@
+#pragma once
+
+#include "coopcache/export.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace coopcache {
+
+/// Why a fetch, a clear or another request was not answered with a value.
+enum class errc : std::uint8_t {
+  /// The loader threw, returned `failed(...)`, or an empty `caf::expected`.
+  fetch_failed = 1,
+  /// The deadline of the caller, or a limit on the time of a load, has passed.
+  timeout,
+  /// Neither the caller nor the cache has a loader for the key.
+  no_loader,
+  /// A loader asked for a key that waits, directly or through other loads, for
+  /// that very loader.
+  load_cycle,
+  /// A blocking call that has to wait, on a thread of CAF that must not.
+  would_block,
+  /// Too many loads are queued, or too many callers wait for one load.
+  queue_full,
+  /// No worker can be had: too many wait in nested fetches, or too many never
+  /// came back from their loaders.
+  workers_exhausted,
+  /// An earlier load of this key failed a moment ago, and the cache is
+  /// configured to leave the origin alone for a while.
+  backing_off,
+  /// An asynchronous loader dropped its promise without fulfilling it.
+  broken_promise,
+  /// The key is longer than the cache allows.
+  key_too_large,
+  /// The value has another type than the one that was asked for.
+  wrong_type,
+  /// The node has shut down, or is about to.
+  shutting_down,
+};
+
+/// The name of a code as it stands in this header.
+[[nodiscard]] COOPCACHE_EXPORT std::string_view to_string(errc code) noexcept;
+
+/// What went wrong, where, in words. Holds only strings, so that it stays valid
+/// after node and actor system are gone.
+struct error {
+  errc code = errc::fetch_failed;
+  std::string reason; ///< the loader's own text, or ours
+  std::string cache;  ///< name of the cache
+  std::string key;    ///< shortened to 100 bytes
+  std::string node;   ///< name of the node that found the error
+
+  friend bool operator==(const error&, const error&) = default;
+};
+
+/// One line: the code, the reason, and cache, key and node.
+[[nodiscard]] COOPCACHE_EXPORT std::string to_string(const error& what);
+
+} // namespace coopcache
