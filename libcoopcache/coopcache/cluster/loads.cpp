@@ -1,0 +1,110 @@
+#include "coopcache/cluster/loads.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace coopcache::cluster {
+
+std::optional<core::instant> loads::request(load_id id, std::string_view key,
+                                            core::instant now) {
+  forget_failures(now);
+  if (const auto at = backing_off_.find(key); at != backing_off_.end())
+    return at->second;
+  revoke(key);
+  running_.emplace(id, load{std::string{key}, now});
+  leases_.emplace(key, id);
+  return std::nullopt;
+}
+
+loads::verdict loads::finished(load_id id, outcome how, core::instant now) {
+  const auto node = running_.extract(id);
+  if (node.empty() || !node.mapped().leased)
+    return verdict::superseded;
+  leases_.erase(node.mapped().key);
+  if (how == outcome::failed)
+    note_failure(node.mapped().key, now);
+  return how == outcome::cached ? verdict::store : verdict::drop;
+}
+
+std::optional<load_id> loads::revoke(std::string_view key) {
+  if (const auto at = backing_off_.find(key); at != backing_off_.end())
+    backing_off_.erase(at);
+  const auto lease = leases_.find(key);
+  if (lease == leases_.end())
+    return std::nullopt;
+  const load_id id = lease->second;
+  leases_.erase(lease);
+  running_.at(id).leased = false;
+  return id;
+}
+
+std::vector<load_id> loads::revoke_all() {
+  std::vector<load_id> result;
+  for (const auto& [key, id] : leases_) {
+    running_.at(id).leased = false;
+    result.push_back(id);
+  }
+  leases_.clear();
+  backing_off_.clear();
+  failures_.clear();
+  return result;
+}
+
+loads::overdue loads::expire(core::instant now) {
+  forget_failures(now);
+  overdue result;
+  for (auto& [id, each] : running_) {
+    if (core::later(each.started, first_limit()) > now)
+      break; // and so are all that started later
+    if (limits_.soft && core::later(each.started, *limits_.soft) <= now
+        && !std::exchange(each.soft_told, true))
+      result.soft.push_back(id);
+    if (core::later(each.started, limits_.hard) <= now
+        && !std::exchange(each.hard_told, true)) {
+      result.hard.push_back(id);
+      if (std::exchange(each.leased, false))
+        leases_.erase(each.key);
+    }
+  }
+  return result;
+}
+
+core::instant loads::next_wake() const noexcept {
+  core::instant result = core::never;
+  for (const auto& [id, each] : running_) {
+    if (!each.hard_told)
+      result = std::min(result, core::later(each.started, limits_.hard));
+    if (limits_.soft && !each.soft_told)
+      result = std::min(result, core::later(each.started, *limits_.soft));
+    if (!each.hard_told && !(limits_.soft && each.soft_told))
+      break; // all that started later come later
+  }
+  return result;
+}
+
+std::chrono::nanoseconds loads::first_limit() const noexcept {
+  return limits_.soft ? std::min(*limits_.soft, limits_.hard) : limits_.hard;
+}
+
+void loads::note_failure(const std::string& key, core::instant now) {
+  if (!limits_.backoff)
+    return;
+  if (failures_.size() == max_failures) {
+    backing_off_.erase(failures_.front().key);
+    failures_.pop_front();
+  }
+  const core::instant until = core::later(now, *limits_.backoff);
+  backing_off_.insert_or_assign(key, until);
+  failures_.push_back({until, key});
+}
+
+void loads::forget_failures(core::instant now) {
+  for (; !failures_.empty() && failures_.front().until <= now;
+       failures_.pop_front()) {
+    const auto at = backing_off_.find(failures_.front().key);
+    if (at != backing_off_.end() && at->second <= now)
+      backing_off_.erase(at);
+  }
+}
+
+} // namespace coopcache::cluster
