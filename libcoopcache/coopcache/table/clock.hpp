@@ -1,0 +1,32 @@
+#pragma once
+
+#include "coopcache/core/time.hpp"
+
+#include <chrono>
+#include <ctime>
+
+namespace coopcache::table {
+
+/// The kernel's coarse monotonic clock: a few ns to read, behind the precise
+/// one by at most `coarse_step`.
+inline core::instant coarse_now() noexcept {
+  timespec ts;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+  return core::instant{std::chrono::seconds{ts.tv_sec}
+                       + std::chrono::nanoseconds{ts.tv_nsec}};
+}
+
+/// The monotonic clock on the same time line; the one of
+/// `std::chrono::steady_clock`.
+inline core::instant precise_now() noexcept {
+  timespec ts;
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  return core::instant{std::chrono::seconds{ts.tv_sec}
+                       + std::chrono::nanoseconds{ts.tv_nsec}};
+}
+
+/// Upper bound of how far the coarse clock is behind: the period of the
+/// slowest kernel tick in use (100 Hz).
+inline constexpr std::chrono::nanoseconds coarse_step{10'000'000};
+
+} // namespace coopcache::table

@@ -1,0 +1,100 @@
+#include "coopcache/table/flight.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace coopcache::table {
+
+namespace {
+
+bool later_deadline(const waiter_ptr& a, const waiter_ptr& b) noexcept {
+  return a->deadline > b->deadline;
+}
+
+} // namespace
+
+flight::flight(std::uint64_t id_arg, std::string_view key_arg,
+               std::shared_ptr<flight_owner> owner_arg,
+               std::unique_ptr<loader> work)
+  : id(id_arg), key(key_arg), owner(std::move(owner_arg)),
+    loader_(std::move(work)) {
+}
+
+flight::attached flight::attach(waiter_ptr& who, std::uint64_t max_waiters,
+                                bool& earliest) {
+  const std::lock_guard guard{mutex_};
+  if (landed_)
+    return attached::landed;
+  if (waiters_.size() + blocked_ >= max_waiters)
+    return attached::full;
+  const waiter* const added = who.get();
+  waiters_.push_back(std::move(who));
+  std::push_heap(waiters_.begin(), waiters_.end(), later_deadline);
+  earliest = waiters_.front().get() == added;
+  return attached::yes;
+}
+
+const landing* flight::wait(core::instant deadline, std::uint64_t max_waiters,
+                            bool& full) {
+  std::unique_lock guard{mutex_};
+  full = !landed_ && waiters_.size() + blocked_ >= max_waiters;
+  if (full)
+    return nullptr;
+  ++blocked_;
+  const auto done = [this] { return landed_; };
+  if (deadline == core::never)
+    landed_cv_.wait(guard, done);
+  else
+    landed_cv_.wait_until(guard,
+                          std::chrono::steady_clock::time_point{
+                            deadline.time_since_epoch()},
+                          done);
+  --blocked_;
+  return landed_ ? &how_ : nullptr;
+}
+
+std::optional<std::vector<waiter_ptr>> flight::land(landing how) {
+  std::vector<waiter_ptr> result;
+  {
+    const std::lock_guard guard{mutex_};
+    if (landed_)
+      return std::nullopt;
+    how_ = std::move(how);
+    landed_ = true;
+    result.swap(waiters_);
+  }
+  landed_cv_.notify_all();
+  return result;
+}
+
+void flight::expire(core::instant now, std::vector<waiter_ptr>& out) {
+  const std::lock_guard guard{mutex_};
+  while (!waiters_.empty() && waiters_.front()->deadline <= now) {
+    std::pop_heap(waiters_.begin(), waiters_.end(), later_deadline);
+    out.push_back(std::move(waiters_.back()));
+    waiters_.pop_back();
+  }
+}
+
+core::instant flight::next_deadline() const {
+  const std::lock_guard guard{mutex_};
+  return waiters_.empty() ? core::never : waiters_.front()->deadline;
+}
+
+bool flight::awaited() const {
+  const std::lock_guard guard{mutex_};
+  return blocked_ != 0 || !waiters_.empty();
+}
+
+bool flight::landed() const {
+  const std::lock_guard guard{mutex_};
+  return landed_;
+}
+
+std::unique_ptr<loader> flight::take_loader() {
+  const std::lock_guard guard{mutex_};
+  return std::move(loader_);
+}
+
+} // namespace coopcache::table

@@ -1,0 +1,166 @@
+#pragma once
+
+#include "coopcache/core/error.hpp"
+#include "coopcache/core/time.hpp"
+#include "coopcache/export.hpp"
+#include "coopcache/table/entry.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace coopcache::table {
+
+class flight;
+
+/// How a flight ended: with a value or with an error.
+struct landing {
+  entry_ptr value;
+  std::shared_ptr<const error> failure;
+  /// Whether callers that come later may take the value from the flight, until
+  /// it is in the table.
+  bool reusable = false;
+};
+
+/// Somebody who does not block while he waits for a load.
+class waiter {
+public:
+  waiter() noexcept = default;
+  virtual ~waiter() = default;
+  waiter(const waiter&) = delete;
+  waiter& operator=(const waiter&) = delete;
+
+  /// Called exactly once, never under a lock.
+  virtual void notify(const landing& how) noexcept = 0;
+
+  /// When it is answered at the latest. Not to be changed once attached.
+  core::instant deadline = core::never;
+};
+
+using waiter_ptr = std::unique_ptr<waiter>;
+
+/// The user's function with all that one run of it needs.
+class loader {
+public:
+  loader() = default;
+  virtual ~loader() = default;
+  loader(const loader&) = delete;
+  loader& operator=(const loader&) = delete;
+
+  /// Runs once, on a worker, and sees to it that `f` lands in the end. Never
+  /// throws.
+  virtual void run(const std::shared_ptr<flight>& f) noexcept = 0;
+};
+
+/// Whose flight it is: told when a load has an outcome.
+class flight_owner {
+public:
+  virtual ~flight_owner() = default;
+
+  /// Ends the flight; only the first call for a flight has an effect.
+  /// Thread-safe.
+  virtual void finish(const std::shared_ptr<flight>& f, landing how) = 0;
+};
+
+/// A load with those who wait for it. Thread-safe.
+///
+/// The first caller of a cold key publishes it, the others attach to it, and
+/// landing closes it for ever: who comes after finds how it ended.
+///
+/// Invariants:
+/// 1. It lands exactly once, and every waiter is answered exactly once: by the
+///    landing, or by its deadline.
+/// 2. No waiter is added after the landing.
+class COOPCACHE_EXPORT flight {
+public:
+  flight(std::uint64_t id, std::string_view key,
+         std::shared_ptr<flight_owner> owner, std::unique_ptr<loader> work);
+
+  flight(const flight&) = delete;
+  flight& operator=(const flight&) = delete;
+
+  /// Names the load; also its node in the graph of who waits for whom.
+  const std::uint64_t id;
+  const std::string key;
+  const std::shared_ptr<flight_owner> owner;
+
+  enum class attached {
+    yes,    ///< will be answered
+    landed, ///< too late: `how()` tells the end, the waiter is untouched
+    full,   ///< refused: `max_waiters` wait already
+  };
+
+  /// Adds a waiter. `earliest` is set if its deadline is the first of all.
+  attached attach(waiter_ptr& who, std::uint64_t max_waiters, bool& earliest);
+
+  /// Blocks until the landing or the deadline; null after the deadline. The
+  /// landing lives as long as the flight.
+  const landing* wait(core::instant deadline, std::uint64_t max_waiters,
+                      bool& full);
+
+  /// Closes the flight and gives its waiters to the caller, who has to answer
+  /// them with `how()`; wakes who blocks. Empty if it had landed before.
+  [[nodiscard]] std::optional<std::vector<waiter_ptr>> land(landing how);
+
+  /// Appends the waiters whose deadline has come; the caller has to answer
+  /// them. `core::never` as the time takes all.
+  void expire(core::instant now, std::vector<waiter_ptr>& out);
+
+  /// The earliest deadline of a waiter that does not block.
+  [[nodiscard]] core::instant next_deadline() const;
+
+  [[nodiscard]] bool landed() const;
+
+  /// Requires: landed.
+  [[nodiscard]] const landing& how() const noexcept {
+    return how_;
+  }
+
+  /// Whether anybody waits.
+  [[nodiscard]] bool awaited() const;
+
+  /// New callers do not find it any more; its value is not to be stored.
+  void supersede() noexcept {
+    superseded_.store(true, std::memory_order_release);
+  }
+
+  [[nodiscard]] bool superseded() const noexcept {
+    return superseded_.load(std::memory_order_acquire);
+  }
+
+  /// When its loader began to run; `core::never` before.
+  std::atomic<core::instant> began{core::never};
+
+  /// Asks the loader to stop.
+  void request_stop() noexcept {
+    stop_.request_stop();
+  }
+
+  [[nodiscard]] std::stop_token stop_token() const noexcept {
+    return stop_.get_token();
+  }
+
+  /// The loader, for its one run; null if it has been taken before.
+  [[nodiscard]] std::unique_ptr<loader> take_loader();
+
+private:
+  mutable std::mutex mutex_;
+  std::condition_variable landed_cv_;
+  bool landed_ = false;
+  std::uint64_t blocked_ = 0;
+  std::vector<waiter_ptr> waiters_; ///< a heap, the earliest deadline first
+  std::unique_ptr<loader> loader_;
+  std::stop_source stop_;
+  std::atomic<bool> superseded_{false};
+  landing how_;
+};
+
+using flight_ptr = std::shared_ptr<flight>;
+
+} // namespace coopcache::table
