@@ -1,0 +1,82 @@
+#pragma once
+
+#include "coopcache/actor/cache_core.hpp"
+#include "coopcache/actor/ticker.hpp"
+#include "coopcache/actor/worker_pool.hpp"
+#include "coopcache/config.hpp"
+#include "coopcache/core/wait_graph.hpp"
+#include "coopcache/log.hpp"
+
+#include <caf/fwd.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace coopcache::actor {
+
+/// What the caches of one node share. Thread-safe.
+class node_core : public std::enable_shared_from_this<node_core> {
+public:
+  node_core(caf::actor_system& sys, const config& cfg, log_sink log);
+
+  node_core(const node_core&) = delete;
+  node_core& operator=(const node_core&) = delete;
+
+  /// Starts the ticker. To be called once, by the maker.
+  void start();
+
+  /// Opens a cache, or returns the one that is open. @throws
+  /// std::invalid_argument if it is open with another type or other options.
+  std::shared_ptr<cache_core> open(const std::string& name,
+                                   const cache_options& options,
+                                   const detail::loader_factory& declared,
+                                   const std::type_info& type);
+
+  /// Ends everything; only the first call has an effect. Returns a line for
+  /// each loader that still runs.
+  std::vector<std::string> shutdown();
+
+  /// Names a new load.
+  [[nodiscard]] std::uint64_t next_load() noexcept {
+    return ++last_load_;
+  }
+
+  /// Notes that a load waits for another; see `core::wait_graph`.
+  [[nodiscard]] bool begin_wait(std::uint64_t waiter, std::uint64_t target);
+  void end_wait(std::uint64_t waiter, std::uint64_t target) noexcept;
+
+  void log(log_level level, std::string_view line);
+
+  /// Asks for a tick at `at`. No effect after the shutdown.
+  void wake(core::instant at);
+
+  caf::actor_system& sys;
+  const config cfg;
+  worker_pool loads;   ///< runs loaders
+  worker_pool answers; ///< calls back who waited in vain
+
+private:
+  core::instant tick(core::instant now);
+
+  std::atomic<std::uint64_t> last_load_{0};
+  std::mutex graph_mutex_;
+  core::wait_graph graph_;
+  std::mutex log_mutex_;
+  log_sink log_;
+  std::mutex caches_mutex_;
+  std::map<std::string, std::shared_ptr<cache_core>> caches_;
+  bool closed_ = false;
+  std::mutex ticker_mutex_;
+  std::unique_ptr<ticker> ticker_;
+};
+
+/// The load that the calling thread runs, or null.
+[[nodiscard]] const table::flight_ptr& current_load() noexcept;
+
+} // namespace coopcache::actor

@@ -1,0 +1,161 @@
+#pragma once
+
+#include "coopcache/cache_base.hpp"
+#include "coopcache/core/error.hpp"
+#include "coopcache/loader.hpp"
+#include "coopcache/result.hpp"
+#include "coopcache/stats.hpp"
+
+#include <caf/default_enum_inspect.hpp>
+#include <caf/is_error_code_enum.hpp>
+#include <caf/result.hpp>
+#include <caf/string_view.hpp>
+#include <caf/type_id.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/unit.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <typeinfo>
+
+/// @file
+/// The messages of cache actors, and what CAF has to know of them.
+
+/// The first type id of the library, the same in every process of a cluster.
+/// Set it at build time where the default collides with an application.
+#ifndef COOPCACHE_FIRST_TYPE_ID
+#  define COOPCACHE_FIRST_TYPE_ID caf::first_custom_type_id
+#endif
+
+namespace coopcache {
+
+/// The library's type ids lie in a block of this size.
+inline constexpr caf::type_id_t type_id_block_size = 100;
+
+/// The first type id that an application may use for its own types.
+inline constexpr caf::type_id_t first_free_type_id = COOPCACHE_FIRST_TYPE_ID
+                                                     + type_id_block_size;
+
+/// The answer to a `fetch` message: a value of whatever type the cache has.
+/// Travels within the process only.
+class fetched {
+public:
+  fetched() noexcept = default;
+
+  explicit fetched(detail::answer how) noexcept : how_(std::move(how)) {
+  }
+
+  /// The answer as a result; the error `wrong_type` if the cache has values of
+  /// another type, or if the message has crossed a network.
+  template <class T>
+  [[nodiscard]] result<T> as() const {
+    if (how_.failure != nullptr)
+      return result<T>{how_};
+    if (how_.value && how_.value->type() == typeid(T))
+      return result<T>{how_};
+    return result<T>{detail::answer{{}, detail::wrong_type(typeid(T), how_)}};
+  }
+
+  template <class Inspector>
+  friend bool inspect(Inspector& f, fetched& x) {
+    return f.object(x).fields();
+  }
+
+private:
+  detail::answer how_;
+};
+
+/// A loader inside a message. Travels within the process only.
+class local_loader {
+public:
+  local_loader() = default;
+
+  explicit local_loader(detail::loader_factory make) : make_(std::move(make)) {
+  }
+
+  /// Null if empty.
+  [[nodiscard]] std::unique_ptr<table::loader> make() const {
+    return make_ ? make_() : nullptr;
+  }
+
+  template <class Inspector>
+  friend bool inspect(Inspector& f, local_loader& x) {
+    return f.object(x).fields();
+  }
+
+private:
+  detail::loader_factory make_;
+};
+
+namespace detail {
+
+/// A job on its way to a worker.
+struct work_order {
+  std::shared_ptr<std::function<void()>> run;
+
+  template <class Inspector>
+  friend bool inspect(Inspector& f, work_order& x) {
+    return f.object(x).fields();
+  }
+};
+
+} // namespace detail
+
+template <class Inspector>
+bool inspect(Inspector& f, errc& x) {
+  auto get = [&x] { return static_cast<std::uint8_t>(x); };
+  auto set = [&x](std::uint8_t code) {
+    x = static_cast<errc>(code);
+    return code >= 1 && code <= static_cast<std::uint8_t>(errc::shutting_down);
+  };
+  return f.apply(get, set);
+}
+
+} // namespace coopcache
+
+CAF_BEGIN_TYPE_ID_BLOCK(coopcache, COOPCACHE_FIRST_TYPE_ID)
+
+CAF_ADD_TYPE_ID(coopcache, (coopcache::errc))
+CAF_ADD_TYPE_ID(coopcache, (coopcache::cache_stats))
+CAF_ADD_TYPE_ID(coopcache, (coopcache::fetched))
+CAF_ADD_TYPE_ID(coopcache, (coopcache::local_loader))
+CAF_ADD_TYPE_ID(coopcache, (coopcache::detail::work_order))
+
+CAF_ADD_ATOM(coopcache, coopcache, fetch_atom)
+CAF_ADD_ATOM(coopcache, coopcache, clear_atom)
+CAF_ADD_ATOM(coopcache, coopcache, clear_all_atom)
+CAF_ADD_ATOM(coopcache, coopcache, stats_atom)
+CAF_ADD_ATOM(coopcache, coopcache, drain_atom)
+CAF_ADD_ATOM(coopcache, coopcache, stop_atom)
+
+CAF_END_TYPE_ID_BLOCK(coopcache)
+
+CAF_ERROR_CODE_ENUM(coopcache::errc)
+
+namespace coopcache {
+
+static_assert(caf::id_block::coopcache::end <= first_free_type_id);
+
+/// A named cache as any actor sees it. An error is a `caf::error` with a code
+/// of `errc` and the whole text.
+///
+/// * fetch by key: runs the declared loader if need be, else `no_loader`;
+/// * fetch by key with a loader: for senders of the same process;
+/// * clear a key, clear all: answered when no fetch that starts later can see
+///   an old value;
+/// * stats.
+using cache_actor = caf::typed_actor<
+  caf::result<fetched>(fetch_atom, std::string),
+  caf::result<fetched>(fetch_atom, std::string, local_loader),
+  caf::result<void>(clear_atom, std::string), caf::result<void>(clear_all_atom),
+  caf::result<cache_stats>(stats_atom)>;
+
+namespace detail {
+
+/// The actor of a cache; null after its end.
+[[nodiscard]] COOPCACHE_EXPORT cache_actor handle_of(cache_base& cache);
+
+} // namespace detail
+
+} // namespace coopcache

@@ -1,0 +1,125 @@
+#pragma once
+
+#include "coopcache/cache.hpp"
+#include "coopcache/config.hpp"
+#include "coopcache/export.hpp"
+#include "coopcache/log.hpp"
+
+#include <caf/fwd.hpp>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+namespace coopcache {
+
+/// Tells CAF about the messages of the library. To be called before the actor
+/// system is made, unless `caf::id_block::coopcache` is an argument of CAF_MAIN
+/// or the node owns its system. Any number of times; thread-safe.
+COOPCACHE_EXPORT void init_types();
+
+/// Why a node did not start or a cache did not open.
+class COOPCACHE_EXPORT node_error : public std::runtime_error {
+public:
+  using std::runtime_error::runtime_error;
+};
+
+/// What a shutdown could not end: a line for each.
+struct shutdown_report {
+  std::vector<std::string> left_behind;
+
+  [[nodiscard]] bool clean() const noexcept {
+    return left_behind.empty();
+  }
+};
+
+/// The caches of this process with their workers.
+///
+/// Movable, not copyable. `open` and `shutdown` are thread-safe. The caches of
+/// a node may be used after it is gone, and then answer `shutting_down`.
+class COOPCACHE_EXPORT node {
+public:
+  /// A node with an actor system of its own, for those who have none.
+  /// @throws config_error, node_error
+  explicit node(const config& cfg, log_sink log = {});
+
+  /// A node within the application's actor system, which must outlive it. Its
+  /// own settings stay as they are; `caf.scheduler.policy = sharing` makes cold
+  /// loads several times faster. @throws config_error, node_error
+  [[nodiscard]] static node start(caf::actor_system& sys,
+                                  const config& cfg = {}, log_sink log = {});
+
+  node(node&&) noexcept;
+  node& operator=(node&&) noexcept;
+
+  /// Shuts down.
+  ~node();
+
+  /// Opens a cache that the configuration declares, or one that is open.
+  /// @throws node_error if there is none of that name (it names the nearest),
+  /// or if it is open with another type.
+  template <class T>
+  [[nodiscard]] cache<T> open(std::string_view name) {
+    return cache<T>{open_as(name, nullptr, {}, typeid(T))};
+  }
+
+  /// The same, with a declared loader: fetches that bring none run this one.
+  /// It is called like any loader, by several workers at once.
+  template <class T, class F>
+  requires(!std::is_convertible_v<F&&, const cache_options&>)
+    [[nodiscard]] cache<T> open(std::string_view name, F&& loader) {
+    return cache<T>{
+      open_as(name, nullptr, factory<T>(std::forward<F>(loader)), typeid(T))};
+  }
+
+  /// Opens a cache that is declared in code. @throws config_error, node_error
+  template <class T>
+  [[nodiscard]] cache<T> open(std::string_view name,
+                              const cache_options& options) {
+    return cache<T>{open_as(name, &options, {}, typeid(T))};
+  }
+
+  /// The same, with a declared loader.
+  template <class T, class F>
+  [[nodiscard]] cache<T> open(std::string_view name,
+                              const cache_options& options, F&& loader) {
+    return cache<T>{
+      open_as(name, &options, factory<T>(std::forward<F>(loader)), typeid(T))};
+  }
+
+  /// Answers all who wait with `shutting_down`, asks loaders to stop, waits for
+  /// them for `shutdown_timeout`, and leaves behind those that still run. Only
+  /// the first call has an effect.
+  shutdown_report shutdown();
+
+private:
+  struct impl;
+
+  explicit node(std::unique_ptr<impl> pimpl) noexcept;
+
+  std::shared_ptr<detail::cache_base>
+  open_as(std::string_view name, const cache_options* options,
+          const detail::loader_factory& declared, const std::type_info& type);
+
+  template <class T, class F>
+  static detail::loader_factory factory(F&& loader) {
+    const auto shared = std::make_shared<std::decay_t<F>>(
+      std::forward<F>(loader));
+    return detail::share_loader<T>(shared);
+  }
+
+  std::unique_ptr<impl> impl_;
+};
+
+/// Wraps a loader for a `fetch` message to the actor of a `cache<T>`.
+template <class T, class F>
+[[nodiscard]] local_loader carry(F&& loader) {
+  return local_loader{detail::share_loader<T>(
+    std::make_shared<std::decay_t<F>>(std::forward<F>(loader)))};
+}
+
+} // namespace coopcache
