@@ -41,9 +41,9 @@ private:
 /// What a fetch may ask for beside the key.
 struct fetch_options {
   /// How long to wait at most; unset: the `deadline` of the cache.
-  std::optional<std::chrono::milliseconds> deadline;
+  std::optional<std::chrono::milliseconds> deadline{};
   /// The load that this fetch is made for; see `load_context`.
-  load_context within;
+  load_context within{};
 };
 
 } // namespace coopcache

@@ -14,7 +14,7 @@ struct cache_stats {
   std::uint64_t loads = 0;      ///< loaders run
   std::uint64_t failures = 0;   ///< loads that ended with an error
   std::uint64_t uncached = 0;   ///< loads whose value was not to be stored
-  std::uint64_t superseded = 0; ///< loads that lost their lease meanwhile
+  std::uint64_t superseded = 0; ///< loads that lost their lease; see `clear`
   std::uint64_t refused = 0;    ///< values for which there was no room
   std::uint64_t evicted = 0;    ///< entries that made room for others
   std::uint64_t expired = 0;    ///< entries whose time had come

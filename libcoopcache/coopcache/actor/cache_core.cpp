@@ -52,6 +52,12 @@ std::string text_of(std::chrono::milliseconds life) {
   return core::milliseconds_text(static_cast<std::uint64_t>(life.count()));
 }
 
+std::string soft_limit_text(const cache_options& options) {
+  return "the load has passed its soft limit of "
+         + text_of(
+           options.load_soft_limit.value_or(std::chrono::milliseconds{0}));
+}
+
 void bump(std::atomic<std::uint64_t>& counter) noexcept {
   counter.fetch_add(1, std::memory_order_relaxed);
 }
@@ -158,19 +164,23 @@ detail::answer cache_core::fetch(request what) {
                 "the load of \"" + within->key
                   + "\" asks for a key that waits for it",
                 what.key);
-  bool full = false;
-  const auto* const how = seat.joined->wait(deadline, options.max_waiters,
-                                            full);
+  const auto waited = seat.joined->wait(deadline, options.max_waiters);
   if (within != nullptr)
     node_->end_wait(within->id, seat.joined->id);
-  if (full)
-    return fail(errc::queue_full, "too many callers wait for this load",
-                what.key);
-  if (how == nullptr)
-    return fail(errc::timeout, "no answer within " + text_of(patience),
-                what.key);
-  return {how->value, how->failure,
-          seat.fresh ? source::loaded : source::joined};
+  switch (waited) {
+    case table::flight::waited::full:
+      return fail(errc::queue_full, "too many callers wait for this load",
+                  what.key);
+    case table::flight::waited::deadline:
+      return fail(errc::timeout, "no answer within " + text_of(patience),
+                  what.key);
+    case table::flight::waited::expelled:
+      return fail(errc::timeout, soft_limit_text(options), what.key);
+    case table::flight::waited::landed:
+      break;
+  }
+  const auto& how = seat.joined->how();
+  return {how.value, how.failure, seat.fresh ? source::loaded : source::joined};
 }
 
 void cache_core::fetch(request what,
@@ -475,24 +485,25 @@ void cache_core::carry_out(start& what, core::instant now) {
 void cache_core::carry_out(ended& what, core::instant now) {
   const auto& f = *what.flight;
   running_.erase(f.id);
+  const auto& how = f.how();
+  using outcome = cluster::loads::outcome;
+  using verdict = cluster::loads::verdict;
+  const auto kind = how.failure != nullptr ? outcome::failed
+                    : how.reusable         ? outcome::cached
+                                           : outcome::uncached;
+  const auto decided = loads_.finished(f.id, kind, now);
   const auto began = f.began.load(std::memory_order_relaxed);
   if (began != core::never) {
     bump(counters_.loads);
     counters_.load_ns += (what.at - began).count();
+    if (kind == outcome::failed)
+      bump(counters_.failures);
+    if (kind == outcome::uncached)
+      bump(counters_.uncached);
+    if (decided == verdict::superseded)
+      bump(counters_.superseded);
   }
-  const auto& how = f.how();
-  using outcome = cluster::loads::outcome;
-  const auto kind = how.failure != nullptr ? outcome::failed
-                    : how.reusable         ? outcome::cached
-                                           : outcome::uncached;
-  const auto verdict = loads_.finished(f.id, kind, now);
-  if (kind == outcome::failed)
-    bump(counters_.failures);
-  else if (verdict == cluster::loads::verdict::superseded)
-    bump(counters_.superseded);
-  else if (kind == outcome::uncached)
-    bump(counters_.uncached);
-  if (verdict == cluster::loads::verdict::store)
+  if (decided == verdict::store)
     store_value(how.value, now);
   flights_.remove(f);
 }
@@ -564,11 +575,22 @@ void cache_core::store_value(table::entry_ptr value, core::instant now) {
   bump(counters_.refused);
   if (auto* const old = table.lookup(value->key()))
     table.erase(*old);
-  if (!std::exchange(warned_full_, true))
-    node_->log(log_level::warning,
-               "cache \"" + name + "\" is full ("
-                 + core::bytes_text(options.memory_limit)
-                 + "): new values are answered but not stored");
+  warn_refused(*value);
+}
+
+/// One warning a cache: a full one would fill the log, too.
+void cache_core::warn_refused(const table::entry& value) {
+  if (std::exchange(warned_, true))
+    return;
+  const auto bytes = core::bytes_text(value.charge);
+  node_->log(log_level::warning,
+             "cache \"" + name + "\": a value of " + bytes
+               + (value.charge > options.max_value_size
+                    ? " is above max_value_size of "
+                        + core::bytes_text(options.max_value_size)
+                    : " finds no room within memory_limit of "
+                        + core::bytes_text(options.memory_limit))
+               + "; values are answered but not stored (said once)");
 }
 
 void cache_core::expire(core::instant now) {
@@ -581,16 +603,11 @@ void cache_core::expire(core::instant now) {
   const auto overdue = loads_.expire(now);
   for (const auto id : overdue.soft) {
     const auto at = running_.find(id);
-    if (at == running_.end())
-      continue;
-    std::vector<table::waiter_ptr> who;
-    at->second->expire(core::never, who);
-    answer_later(std::move(who),
-                 failed_landing(
-                   make_error(errc::timeout,
-                              "the load takes longer than its soft "
-                              "limit",
-                              at->second->key)));
+    if (at != running_.end())
+      answer_later(at->second->expel(),
+                   failed_landing(make_error(errc::timeout,
+                                             soft_limit_text(options),
+                                             at->second->key)));
   }
   for (const auto id : overdue.hard) {
     const auto at = running_.find(id);

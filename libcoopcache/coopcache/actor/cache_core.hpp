@@ -143,6 +143,7 @@ private:
   void ask_to_stop(const table::flight_ptr& f) const;
   void store_value(table::entry_ptr value, core::instant now);
   void expire(core::instant now);
+  void warn_refused(const table::entry& value);
 
   const std::shared_ptr<node_core> node_;
   const detail::loader_factory declared_;
@@ -161,7 +162,7 @@ private:
   core::store store_;
   cluster::loads loads_;
   std::unordered_map<cluster::load_id, table::flight_ptr> running_;
-  bool warned_full_ = false;
+  bool warned_ = false;
 
   /// Written by the actor alone.
   struct counters {

@@ -51,13 +51,14 @@ instant store::next_wake() const noexcept {
   return next ? start_of(*next) : never;
 }
 
-/// An entry that was read in a tick counts as read at the end of that tick, so
-/// that it never lives shorter than promised.
+/// An entry that was read in a tick counts as read at the end of the next one,
+/// so that it does not live shorter than promised: readers take the time from
+/// the ticker, which may be one tick behind.
 instant store::due(const record& r) const noexcept {
   if (!options_.idle)
     return r.expires_at;
   const tick read = r.stamp.load(std::memory_order_relaxed);
-  return std::min(r.expires_at, later(start_of(read + 1), *options_.idle));
+  return std::min(r.expires_at, later(start_of(read + 2), *options_.idle));
 }
 
 bool store::make_room(std::uint64_t need, std::vector<record*>& out) {

@@ -29,8 +29,8 @@ struct store_options {
 /// 2. `bytes() <= memory_limit` after every call, unless `extra` alone grew.
 /// 3. A stored record is in the SIEVE queue, and in the wheel if and only if
 ///    it can expire.
-/// 4. An idle record comes out after the idle timeout since the end of the
-///    tick of its last read, and at most two ticks later.
+/// 4. An idle record comes out after the idle timeout since its last read, and
+///    at most three ticks later.
 class store {
 public:
   store(const store_options& options, instant now) noexcept

@@ -35,23 +35,25 @@ flight::attached flight::attach(waiter_ptr& who, std::uint64_t max_waiters,
   return attached::yes;
 }
 
-const landing* flight::wait(core::instant deadline, std::uint64_t max_waiters,
-                            bool& full) {
+flight::waited flight::wait(core::instant deadline, std::uint64_t max_waiters) {
   std::unique_lock guard{mutex_};
-  full = !landed_ && waiters_.size() + blocked_ >= max_waiters;
-  if (full)
-    return nullptr;
+  if (!landed_ && waiters_.size() + blocked_ >= max_waiters)
+    return waited::full;
   ++blocked_;
-  const auto done = [this] { return landed_; };
+  const auto over = [this, before = expulsions_] {
+    return landed_ || expulsions_ != before;
+  };
+  const std::chrono::steady_clock::time_point until{
+    deadline.time_since_epoch()};
+  bool in_time = true;
   if (deadline == core::never)
-    landed_cv_.wait(guard, done);
+    changed_.wait(guard, over);
   else
-    landed_cv_.wait_until(guard,
-                          std::chrono::steady_clock::time_point{
-                            deadline.time_since_epoch()},
-                          done);
+    in_time = changed_.wait_until(guard, until, over);
   --blocked_;
-  return landed_ ? &how_ : nullptr;
+  if (landed_)
+    return waited::landed;
+  return in_time ? waited::expelled : waited::deadline;
 }
 
 std::optional<std::vector<waiter_ptr>> flight::land(landing how) {
@@ -64,7 +66,7 @@ std::optional<std::vector<waiter_ptr>> flight::land(landing how) {
     landed_ = true;
     result.swap(waiters_);
   }
-  landed_cv_.notify_all();
+  changed_.notify_all();
   return result;
 }
 
@@ -75,6 +77,17 @@ void flight::expire(core::instant now, std::vector<waiter_ptr>& out) {
     out.push_back(std::move(waiters_.back()));
     waiters_.pop_back();
   }
+}
+
+std::vector<waiter_ptr> flight::expel() {
+  std::vector<waiter_ptr> result;
+  {
+    const std::lock_guard guard{mutex_};
+    ++expulsions_;
+    result.swap(waiters_);
+  }
+  changed_.notify_all();
+  return result;
 }
 
 core::instant flight::next_deadline() const {

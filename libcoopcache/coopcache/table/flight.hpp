@@ -99,18 +99,27 @@ public:
   /// Adds a waiter. `earliest` is set if its deadline is the first of all.
   attached attach(waiter_ptr& who, std::uint64_t max_waiters, bool& earliest);
 
-  /// Blocks until the landing or the deadline; null after the deadline. The
-  /// landing lives as long as the flight.
-  const landing* wait(core::instant deadline, std::uint64_t max_waiters,
-                      bool& full);
+  enum class waited {
+    landed,   ///< `how()` tells the end
+    deadline, ///< it has passed
+    expelled, ///< by `expel`
+    full,     ///< refused: `max_waiters` wait already
+  };
+
+  /// Blocks until the landing, the deadline or the next `expel`.
+  [[nodiscard]] waited wait(core::instant deadline, std::uint64_t max_waiters);
 
   /// Closes the flight and gives its waiters to the caller, who has to answer
   /// them with `how()`; wakes who blocks. Empty if it had landed before.
   [[nodiscard]] std::optional<std::vector<waiter_ptr>> land(landing how);
 
   /// Appends the waiters whose deadline has come; the caller has to answer
-  /// them. `core::never` as the time takes all.
+  /// them.
   void expire(core::instant now, std::vector<waiter_ptr>& out);
+
+  /// Sends away all who wait now: wakes who blocks, and returns the others for
+  /// the caller to answer them.
+  [[nodiscard]] std::vector<waiter_ptr> expel();
 
   /// The earliest deadline of a waiter that does not block.
   [[nodiscard]] core::instant next_deadline() const;
@@ -151,9 +160,10 @@ public:
 
 private:
   mutable std::mutex mutex_;
-  std::condition_variable landed_cv_;
+  std::condition_variable changed_;
   bool landed_ = false;
   std::uint64_t blocked_ = 0;
+  std::uint64_t expulsions_ = 0;
   std::vector<waiter_ptr> waiters_; ///< a heap, the earliest deadline first
   std::unique_ptr<loader> loader_;
   std::stop_source stop_;

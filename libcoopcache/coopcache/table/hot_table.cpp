@@ -42,7 +42,8 @@ word pack(const entry* e, std::uint64_t hash) noexcept {
 }
 
 entry* unpack(word w) noexcept {
-  return reinterpret_cast<entry*>(w & address_mask);
+  return reinterpret_cast<entry*>(
+    w & address_mask); // NOLINT(performance-no-int-to-ptr)
 }
 
 bool is_entry(word w) noexcept {
@@ -52,7 +53,7 @@ bool is_entry(word w) noexcept {
 /// `a == b` for keys of equal size; calls nothing for the usual sizes.
 bool same_bytes(const char* a, const char* b, std::size_t n) noexcept {
   const auto load = [](const char* p) {
-    std::uint64_t x;
+    std::uint64_t x = 0;
     std::memcpy(&x, p, sizeof x);
     return x;
   };

@@ -5,7 +5,7 @@
 /// register at their first read and unregister at their exit. Private to
 /// `table`.
 
-#ifndef _LGPL_SOURCE
+#if !defined(_LGPL_SOURCE) && !defined(__clang_analyzer__)
 /// The functions inlined by it have fewer than ten lines each, which their
 /// licence allows in any program.
 #  define _LGPL_SOURCE
@@ -17,9 +17,16 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#ifdef __clang__
+#  pragma clang diagnostic push
+#  pragma clang diagnostic ignored "-Wkeyword-macro"
+#endif
 #define thread_local __thread
 #include <urcu/urcu-bp.h>
 #undef thread_local
+#ifdef __clang__
+#  pragma clang diagnostic pop
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #  define COOPCACHE_TSAN 1
