@@ -231,7 +231,7 @@ borrowed(F&& function) noexcept {
 template <class T>
 promise<T>::~promise() {
   const auto& f = context_.flight();
-  if (f != nullptr && !f->landed())
+  if (f != nullptr && !f->claimed())
     f->owner->finish(f,
                      {{},
                       detail::cache_of(*f)

@@ -129,7 +129,13 @@ table::flights::seat cache_core::join(request& what) {
     table.count_miss();
     static_cast<void>(post(start{seat.joined}));
   } else if (seat.joined != nullptr) {
-    table.count_join();
+    if (seat.joined->landed() && seat.joined->how().reusable) {
+      // The value is on its way into the table.
+      seat.hit = seat.joined->how().value;
+      table.count_hit();
+    } else {
+      table.count_join();
+    }
   }
   return seat;
 }
@@ -265,7 +271,7 @@ table::entry_ptr cache_core::find_landed(std::string_view key) {
 /// On a worker.
 void cache_core::run(const table::flight_ptr& f) {
   auto work = f->take_loader();
-  if (work == nullptr || f->landed())
+  if (work == nullptr || f->claimed())
     return;
   const load_scope scope{f};
   f->began.store(table::precise_now(), std::memory_order_relaxed);
@@ -278,20 +284,22 @@ void cache_core::finish(const table::flight_ptr& f, table::landing how) {
 
 /// Only the first call for a flight has an effect. `inline_ok`: whether the
 /// calling thread may run the callbacks of those who wait.
+///
+/// The actor is told before anybody is answered: whatever those do next comes
+/// after the end of the load in its queue.
 void cache_core::land(const table::flight_ptr& f, table::landing how,
                       bool inline_ok) {
+  if (!f->claim())
+    return;
   if (!how.reusable)
     flights_.remove(*f); // who comes from now on loads anew
-  const auto at = table::precise_now();
+  static_cast<void>(post(ended{f, how, table::precise_now()}));
   auto waiters = f->land(std::move(how));
-  if (!waiters)
-    return;
-  static_cast<void>(post(ended{f, at}));
   if (inline_ok)
-    for (const auto& each : *waiters)
+    for (const auto& each : waiters)
       each->notify(f->how());
   else
-    answer_later(*std::move(waiters), f->how());
+    answer_later(std::move(waiters), f->how());
 }
 
 void cache_core::answer_later(std::vector<table::waiter_ptr> who,
@@ -458,7 +466,7 @@ void cache_core::publish() noexcept {
 
 void cache_core::carry_out(start& what, core::instant now) {
   const auto& f = what.flight;
-  if (f->landed())
+  if (f->claimed())
     return;
   if (!f->superseded()) {
     if (const auto until = loads_.request(f->id, f->key, now)) {
@@ -485,7 +493,7 @@ void cache_core::carry_out(start& what, core::instant now) {
 void cache_core::carry_out(ended& what, core::instant now) {
   const auto& f = *what.flight;
   running_.erase(f.id);
-  const auto& how = f.how();
+  const auto& how = what.how;
   using outcome = cluster::loads::outcome;
   using verdict = cluster::loads::verdict;
   const auto kind = how.failure != nullptr ? outcome::failed

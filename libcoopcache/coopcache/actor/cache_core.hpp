@@ -94,6 +94,7 @@ private:
   };
   struct ended {
     table::flight_ptr flight;
+    table::landing how;
     core::instant at;
   };
   /// Called when a command has been carried out, or could not be.

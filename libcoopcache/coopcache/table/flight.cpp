@@ -56,12 +56,10 @@ flight::waited flight::wait(core::instant deadline, std::uint64_t max_waiters) {
   return in_time ? waited::expelled : waited::deadline;
 }
 
-std::optional<std::vector<waiter_ptr>> flight::land(landing how) {
+std::vector<waiter_ptr> flight::land(landing how) {
   std::vector<waiter_ptr> result;
   {
     const std::lock_guard guard{mutex_};
-    if (landed_)
-      return std::nullopt;
     how_ = std::move(how);
     landed_ = true;
     result.swap(waiters_);

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -109,9 +108,18 @@ public:
   /// Blocks until the landing, the deadline or the next `expel`.
   [[nodiscard]] waited wait(core::instant deadline, std::uint64_t max_waiters);
 
+  /// Decides who lands the flight: true for the first caller alone.
+  [[nodiscard]] bool claim() noexcept {
+    return !claimed_.exchange(true, std::memory_order_acq_rel);
+  }
+
+  [[nodiscard]] bool claimed() const noexcept {
+    return claimed_.load(std::memory_order_acquire);
+  }
+
   /// Closes the flight and gives its waiters to the caller, who has to answer
-  /// them with `how()`; wakes who blocks. Empty if it had landed before.
-  [[nodiscard]] std::optional<std::vector<waiter_ptr>> land(landing how);
+  /// them with `how()`; wakes who blocks. Requires: the caller has the claim.
+  [[nodiscard]] std::vector<waiter_ptr> land(landing how);
 
   /// Appends the waiters whose deadline has come; the caller has to answer
   /// them.
@@ -168,6 +176,7 @@ private:
   std::unique_ptr<loader> loader_;
   std::stop_source stop_;
   std::atomic<bool> superseded_{false};
+  std::atomic<bool> claimed_{false};
   landing how_;
 };
 

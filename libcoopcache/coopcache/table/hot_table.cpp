@@ -232,6 +232,10 @@ reader& hot_table::register_thread() noexcept {
   return *fresh;
 }
 
+void hot_table::count_hit() noexcept {
+  bump(mine().hits);
+}
+
 void hot_table::count_miss() noexcept {
   bump(mine().misses);
 }

@@ -73,6 +73,7 @@ public:
       now_.store(now, std::memory_order_relaxed);
   }
 
+  void count_hit() noexcept;
   void count_miss() noexcept;
   void count_join() noexcept;
 
