@@ -37,23 +37,23 @@ struct cache_options {
 
   /// Idle timeout: life of an entry after its last read or write; none: for
   /// ever.
-  std::optional<std::chrono::milliseconds> cache_duration;
+  std::optional<std::chrono::milliseconds> cache_duration{};
 
   /// Life of an entry after it was stored, read or not; none: for ever.
-  std::optional<std::chrono::milliseconds> time_to_live;
+  std::optional<std::chrono::milliseconds> time_to_live{};
 
   when_full full = when_full::refuse;
 
-  /// For so long after a failed load of a key its failure is answered again;
-  /// none: the next fetch loads.
-  std::optional<std::chrono::milliseconds> failure_backoff;
+  /// For so long after a failed load of a key, fetches that would load it get
+  /// `backing_off`; none: the next fetch loads.
+  std::optional<std::chrono::milliseconds> failure_backoff{};
 
   /// What a fetch waits when it names no deadline of its own.
   std::chrono::milliseconds deadline{30'000};
 
   /// After it those who wait for a load get `timeout`, and the load goes on;
   /// none: they wait until their deadlines. Below `load_hard_limit`.
-  std::optional<std::chrono::milliseconds> load_soft_limit;
+  std::optional<std::chrono::milliseconds> load_soft_limit{};
 
   /// After it a load is asked to stop, and its result is not stored.
   std::chrono::milliseconds load_hard_limit{300'000};
@@ -64,7 +64,7 @@ struct cache_options {
 
   /// An entry is loaded anew so long before it expires; none: when it is
   /// fetched after that. Only for `cache_kind::global`.
-  std::optional<std::chrono::milliseconds> refresh_before_expiry;
+  std::optional<std::chrono::milliseconds> refresh_before_expiry{};
 
   friend bool operator==(const cache_options&, const cache_options&) = default;
 };
@@ -72,8 +72,8 @@ struct cache_options {
 /// The process itself. Bounds stand in `limits()`.
 struct node_options {
   std::string name = "node";
-  std::string listen;    ///< "host:port" to accept peers on; empty: none
-  std::string advertise; ///< "host:port" that peers dial; empty: as `listen`
+  std::string listen{};    ///< "host:port" to accept peers on; empty: none
+  std::string advertise{}; ///< "host:port" that peers dial; empty: as `listen`
   std::uint64_t workers = 8;              ///< loads that run at once
   std::uint64_t max_blocked_workers = 64; ///< that wait in nested fetches
   std::uint64_t max_lost_workers = 16;    ///< that never came back

@@ -45,7 +45,7 @@ const std::array<setting<cache_options>, 13> cache_table{{
   {"when_full", kind::choice, &cache::full, 0, 0,
    "a new value is not stored, or others make room"},
   {"failure_backoff", kind::duration, &cache::failure_backoff, 1, ten_years,
-   "a failure of a key is answered again for so long"},
+   "after a failed load, a key is not loaded for so long"},
   {"deadline", kind::duration, &cache::deadline, 1, ten_years,
    "what a fetch waits that names no deadline"},
   {"load_soft_limit", kind::duration, &cache::load_soft_limit, 1, ten_years,

@@ -123,7 +123,8 @@ table::flights::seat cache_core::join(request& what) {
                               return std::make_shared<
                                 table::flight>(node_->next_load(), what.key,
                                                shared_from_this(),
-                                               std::move(what.work));
+                                               std::move(what.work),
+                                               what.refresh);
                             });
   if (seat.fresh) {
     table.count_miss();
@@ -293,13 +294,20 @@ void cache_core::land(const table::flight_ptr& f, table::landing how,
     return;
   if (!how.reusable)
     flights_.remove(*f); // who comes from now on loads anew
-  static_cast<void>(post(ended{f, how, table::precise_now()}));
+  const bool stored_first = f->refresh && how.reusable;
+  const bool told = post(ended{f, how, table::precise_now(), stored_first});
+  if (!stored_first || !told)
+    answer(f, std::move(how), inline_ok);
+}
+
+/// Requires: the claim of `f`.
+void cache_core::answer(const table::flight_ptr& f, table::landing how,
+                        bool inline_ok) {
   auto waiters = f->land(std::move(how));
-  if (inline_ok)
-    for (const auto& each : waiters)
-      each->notify(f->how());
-  else
-    answer_later(std::move(waiters), f->how());
+  if (!inline_ok)
+    return answer_later(std::move(waiters), f->how());
+  for (const auto& each : waiters)
+    each->notify(f->how());
 }
 
 void cache_core::answer_later(std::vector<table::waiter_ptr> who,
@@ -514,6 +522,8 @@ void cache_core::carry_out(ended& what, core::instant now) {
   if (decided == verdict::store)
     store_value(how.value, now);
   flights_.remove(f);
+  if (what.unanswered)
+    answer(what.flight, std::move(what.how), false);
 }
 
 void cache_core::carry_out(put_entry& what, core::instant now) {
@@ -687,6 +697,9 @@ void cache_core::close() {
   }
   caf::anon_send_exit(last, caf::exit_reason::kill);
   last = nullptr;
+  for (auto& each : dropped)
+    if (auto* const end = std::get_if<ended>(&each); end && end->unanswered)
+      answer(end->flight, std::move(end->how), true);
   for (const auto& f : flights_.close()) {
     f->request_stop();
     land(f,

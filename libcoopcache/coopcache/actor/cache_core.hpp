@@ -96,6 +96,7 @@ private:
     table::flight_ptr flight;
     table::landing how;
     core::instant at;
+    bool unanswered; ///< who waits is answered after it is stored
   };
   /// Called when a command has been carried out, or could not be.
   using ack = std::function<void(std::shared_ptr<const error>)>;
@@ -125,6 +126,7 @@ private:
   table::flights::seat join(request& what);
   void run(const table::flight_ptr& f);
   void land(const table::flight_ptr& f, table::landing how, bool inline_ok);
+  void answer(const table::flight_ptr& f, table::landing how, bool inline_ok);
   void answer_later(std::vector<table::waiter_ptr> who, table::landing how);
   void want_deadline(core::instant at);
   void expire_waiters(core::instant now);

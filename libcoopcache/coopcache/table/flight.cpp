@@ -16,8 +16,8 @@ bool later_deadline(const waiter_ptr& a, const waiter_ptr& b) noexcept {
 
 flight::flight(std::uint64_t id_arg, std::string_view key_arg,
                std::shared_ptr<flight_owner> owner_arg,
-               std::unique_ptr<loader> work)
-  : id(id_arg), key(key_arg), owner(std::move(owner_arg)),
+               std::unique_ptr<loader> work, bool refresh_arg)
+  : id(id_arg), key(key_arg), owner(std::move(owner_arg)), refresh(refresh_arg),
     loader_(std::move(work)) {
 }
 

@@ -79,7 +79,8 @@ public:
 class COOPCACHE_EXPORT flight {
 public:
   flight(std::uint64_t id, std::string_view key,
-         std::shared_ptr<flight_owner> owner, std::unique_ptr<loader> work);
+         std::shared_ptr<flight_owner> owner, std::unique_ptr<loader> work,
+         bool refresh = false);
 
   flight(const flight&) = delete;
   flight& operator=(const flight&) = delete;
@@ -88,6 +89,9 @@ public:
   const std::uint64_t id;
   const std::string key;
   const std::shared_ptr<flight_owner> owner;
+
+  /// There may be an older value: who waits is answered when it is replaced.
+  const bool refresh;
 
   enum class attached {
     yes,    ///< will be answered

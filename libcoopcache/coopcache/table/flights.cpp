@@ -55,6 +55,8 @@ flights::seat flights::join(std::string_view key, hot_table* table,
     if (auto hit = table->find(key))
       return {.hit = std::move(hit), .joined = nullptr};
   auto fresh = make();
+  if (fresh == nullptr)
+    return {};
   s.current.emplace(fresh->key, fresh);
   return {.hit = {}, .joined = std::move(fresh), .fresh = true};
 }

@@ -26,7 +26,8 @@ public:
   flights(const flights&) = delete;
   flights& operator=(const flights&) = delete;
 
-  /// What a caller gets: exactly one of a hit, a flight, or `closed`.
+  /// What a caller gets: a hit, a flight, `closed`, or nothing if there was no
+  /// flight to publish.
   struct seat {
     entry_ptr hit;
     flight_ptr joined;
@@ -35,9 +36,9 @@ public:
   };
 
   /// Joins the current flight of `key`, or publishes the one that `make`
-  /// returns. If `table` is given, a value that has got there meanwhile goes
-  /// first: a flight leaves only after its value is in the table, so that
-  /// nobody slips through between the two.
+  /// returns, which may be none. If `table` is given, a value that has got
+  /// there meanwhile goes first: a flight leaves only after its value is in the
+  /// table, so that nobody slips through between the two.
   [[nodiscard]] seat join(std::string_view key, hot_table* table,
                           const std::function<flight_ptr()>& make);
 
