@@ -1,0 +1,2 @@
+// What an application with typed actors includes anyway: see ../compile_time.
+#include <caf/all.hpp>

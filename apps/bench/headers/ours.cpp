@@ -1,0 +1,4 @@
+// What our public headers cost: see ../compile_time.
+#include <caf/all.hpp>
+
+#include <coopcache/coopcache.hpp>

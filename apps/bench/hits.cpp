@@ -1,0 +1,83 @@
+#include "rivals.hpp"
+#include "suite.hpp"
+
+#include <map>
+#include <tuple>
+
+namespace bench {
+
+namespace {
+
+constexpr int rounds = 15;
+constexpr double round_seconds = 0.03;
+
+struct shape {
+  std::size_t keys;
+  std::size_t value_size;
+};
+
+/// The rival for a shape, filled. One for each number of threads, because our
+/// entries change for good when threads collide on them. Never destroyed.
+template <class Rival>
+Rival& filled(const shape& s, int threads) {
+  static std::mutex mutex;
+  static auto& all = *new std::map<std::tuple<std::size_t, std::size_t, int>,
+                                   std::unique_ptr<Rival>>;
+  const std::lock_guard guard{mutex};
+  auto& rival = all[{s.keys, s.value_size, threads}];
+  if (rival == nullptr) {
+    rival = std::make_unique<Rival>();
+    const std::string value(s.value_size, 'v');
+    for (std::size_t i = 0; i < s.keys; ++i)
+      rival->put(keys(s.keys)[i * 7919 % s.keys], value);
+  }
+  return *rival;
+}
+
+/// Reads all keys in turn, which is a random order in every rival's memory.
+template <class Rival>
+void read_all(benchmark::State& state, const shape& s) {
+  auto& rival = filled<Rival>(s, state.threads());
+  const auto& all = keys(s.keys);
+  const auto part = all.size() / static_cast<std::size_t>(state.threads());
+  auto i = static_cast<std::size_t>(state.thread_index()) * part;
+  const disturbance watch{state};
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(rival.read(all[i]));
+    if (++i == all.size())
+      i = 0;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+template <class Rival>
+void add_rival(const std::string& name) {
+  for (const std::size_t n : {1, 10'000})
+    for (const std::size_t size : {32, 1024}) {
+      const auto full = "hit/" + name + "/keys:" + std::to_string(n)
+                        + "/bytes:" + std::to_string(size);
+      add(full,
+          [s = shape{n, size}](auto& state) { read_all<Rival>(state, s); })
+        ->Threads(1)
+        ->Threads(2)
+        ->UseRealTime()
+        ->MinTime(round_seconds)
+        ->Repetitions(rounds);
+    }
+}
+
+} // namespace
+
+void add_hits() {
+  add_rival<our_fetch>("fetch");
+  add_rival<our_fetch_idle>("fetch, cache_duration");
+  add_rival<our_fetch_expiring>("fetch, expires_at");
+  add_rival<our_visit>("visit");
+  add_rival<our_table>("hot_table");
+  add_rival<bare_rculfhash>("rculfhash");
+  add_rival<tbb_map>("concurrent_hash_map");
+  add_rival<locked_map>("shared_mutex");
+  add_rival<memoizer>("memoizer");
+}
+
+} // namespace bench

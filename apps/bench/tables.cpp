@@ -1,0 +1,360 @@
+#include "report.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <ostream>
+
+namespace bench {
+
+namespace {
+
+using figure = std::optional<double>;
+
+figure operator/(figure a, figure b) {
+  return a && b ? figure{*a / *b} : std::nullopt;
+}
+
+std::string text(figure value, const char* unit, double scale = 1,
+                 int digits = 1) {
+  if (!value)
+    return "-";
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, "%.*f%s%s", digits, *value * scale,
+                *unit != 0 ? " " : "", unit);
+  return buffer;
+}
+
+std::string ns(figure seconds) {
+  return text(seconds, "ns", 1e9);
+}
+
+std::string ms(figure seconds) {
+  return text(seconds, "ms", 1e3, 2);
+}
+
+std::string us(figure seconds) {
+  return text(seconds, "us", 1e6, 2);
+}
+
+std::string bytes(figure n) {
+  return text(n, "B", 1, 0);
+}
+
+std::string fit(const std::string& cell, std::size_t width, bool left) {
+  const std::string space(cell.size() < width ? width - cell.size() : 0, ' ');
+  return left ? cell + space : space + cell;
+}
+
+/// A table of text: the first column left, the others right.
+class table {
+public:
+  explicit table(std::string title) : title_(std::move(title)) {
+  }
+
+  void add(std::vector<std::string> row) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (widths_.size() <= i)
+        widths_.push_back(0);
+      widths_[i] = std::max(widths_[i], row[i].size());
+    }
+    rows_.push_back(std::move(row));
+  }
+
+  void print(std::ostream& out) const {
+    out << '\n' << title_ << '\n';
+    for (const auto& row : rows_) {
+      out << ' ';
+      for (std::size_t i = 0; i < row.size(); ++i)
+        out << ' ' << fit(row[i], widths_[i], i == 0) << ' ';
+      out << '\n';
+    }
+  }
+
+private:
+  std::string title_;
+  std::vector<std::vector<std::string>> rows_;
+  std::vector<std::size_t> widths_;
+};
+
+std::string hit(const std::string& who, int keys, int size) {
+  return "hit/" + who + "/keys:" + std::to_string(keys)
+         + "/bytes:" + std::to_string(size);
+}
+
+std::string stampede(const std::string& who, int requests, int from,
+                     const std::string& load) {
+  return "stampede/" + who + "/requests:" + std::to_string(requests)
+         + "/from:" + std::to_string(from) + "/load:" + load;
+}
+
+// -- all figures --------------------------------------------------------------
+
+void print_hits(std::ostream& out, const results& all) {
+  table t{"hit: ns each, by number of keys, bytes of a value, threads (two "
+          "threads: of both together)"};
+  std::vector<std::string> head{""};
+  for (const auto* const keys : {"1 key", "10k"})
+    for (const auto* const size : {"32 B", "1 KiB"})
+      for (const auto* const threads : {"1 t", "2 t"})
+        head.push_back(std::string{keys} + ' ' + size + ' ' + threads);
+  t.add(head);
+  for (const auto* const who :
+       {"fetch", "fetch, cache_duration", "fetch, expires_at", "visit",
+        "hot_table", "rculfhash", "concurrent_hash_map", "shared_mutex",
+        "memoizer"}) {
+    std::vector<std::string> row{who};
+    for (const int keys : {1, 10'000})
+      for (const int size : {32, 1024})
+        for (const int threads : {1, 2})
+          row.push_back(
+            text(all.seconds(hit(who, keys, size), threads), "", 1e9));
+    t.add(row);
+  }
+  t.print(out);
+}
+
+void print_readers(std::ostream& out, const results& all) {
+  table t{"10 000 keys read by one thread, on a core of its own, beside one "
+          "that writes other keys;\nsingle reads, two clock readings included"};
+  t.add({"", "beside", "writes/s", "ns each", "p50", "p99", "p99.9", "clock"});
+  for (const auto* const who : {"fetch", "hot_table"})
+    for (const auto* const other : {"nothing", "put", "clear"}) {
+      const auto name = std::string{"readers/"} + who + "/beside:" + other;
+      const auto show = [&](const char* what) {
+        return text(all.counter(name, what), "", 1, 0);
+      };
+      t.add({who, other, *other == 'n' ? "0" : show("writes_per_s"),
+             text(all.seconds(name), "", 1e9), show("p50_ns"), show("p99_ns"),
+             show("p99.9_ns"), show("clock_ns")});
+    }
+  t.print(out);
+}
+
+void print_stampedes(std::ostream& out, const results& all) {
+  table t{"stampede on one cold key: ms until the last has his answer"};
+  t.add(
+    {"", "requests", "threads", "load of 0 ms", "of 50 ms", "until all wait"});
+  const auto row = [&](const std::string& who, int requests, int from) {
+    std::vector<std::string> cells{who, std::to_string(requests),
+                                   std::to_string(from)};
+    for (const auto* const load : {"0 ms", "50 ms", "until all wait"})
+      cells.push_back(
+        text(all.seconds(stampede(who, requests, from, load)), "", 1e3, 2));
+    t.add(cells);
+  };
+  row("fetch_async", 10'000, 1);
+  row("fetch_async", 10'000, 8);
+  row("fetch_async", 40'000, 1);
+  row("fetch_async", 40'000, 8);
+  row("memoizer", 10'000, 8);
+  row("fetch", 64, 64);
+  row("memoizer", 64, 64);
+  t.print(out);
+}
+
+void print_cold_keys(std::ostream& out, const results& all) {
+  table t{"distinct cold keys, trivial loader in a worker: us each, by CAF's "
+          "scheduler policy"};
+  t.add({"", "stealing (CAF's default)", "sharing (ours)"});
+  for (const auto* const how : {"64 outstanding", "one at a time"}) {
+    const auto name = std::string{"cold keys/"} + how + "/policy:";
+    t.add({how, text(all.seconds(name + "stealing"), "", 1e6, 2),
+           text(all.seconds(name + "sharing"), "", 1e6, 2)});
+  }
+  t.print(out);
+}
+
+void print_bytes(std::ostream& out, const results& all) {
+  table t{"bytes per entry of 100 000, keys of 16 bytes: what heap and process "
+          "grow by, what the ledger says"};
+  t.add({"", "value", "heap", "resident", "ledger"});
+  for (const auto* const size : {"32", "1024"})
+    for (const auto* const who :
+         {"fetch", "concurrent_hash_map", "shared_mutex", "memoizer"}) {
+      const auto name = std::string{"bytes/"} + who + "/bytes:" + size;
+      const auto show = [&](const char* what) {
+        return text(all.counter(name, what), "", 1, 0);
+      };
+      t.add({who, size, show("heap"), show("resident"), show("ledger")});
+    }
+  t.print(out);
+}
+
+// -- the targets --------------------------------------------------------------
+
+/// The closing table.
+class targets {
+public:
+  /// Ours may be at most `limit` times the rival's.
+  void at_most(const std::string& workload, const std::string& ours,
+               const std::string& theirs, figure ratio, double limit) {
+    add(workload, ours, theirs, ratio, "<= ", limit, ratio && *ratio <= limit);
+  }
+
+  /// Ours must be at least `limit` times the rival's.
+  void at_least(const std::string& workload, const std::string& ours,
+                const std::string& theirs, figure ratio, double limit) {
+    add(workload, ours, theirs, ratio, ">= ", limit, ratio && *ratio >= limit);
+  }
+
+  void print(std::ostream& out) const {
+    t_.print(out);
+    out << "  " << reached_ << " of " << counted_ << " targets reached\n";
+  }
+
+private:
+  void add(const std::string& workload, const std::string& ours,
+           const std::string& theirs, figure ratio, const char* relation,
+           double limit, bool reached) {
+    if (!ratio)
+      return; // not run: there is a filter
+    ++counted_;
+    reached_ += reached ? 1 : 0;
+    t_.add({workload, ours, theirs, text(ratio, "", 1, 2),
+            relation + text(limit, "", 1, 2), reached ? "reached" : "MISSED"});
+  }
+
+  table t_ = [] {
+    table head{"the targets"};
+    head.add({"workload", "ours", "against", "figure", "target", ""});
+    return head;
+  }();
+  int counted_ = 0;
+  int reached_ = 0;
+};
+
+void judge_hits(targets& t, const results& all, int size) {
+  const auto at = [&](const char* who, int keys, int threads) {
+    return all.seconds(hit(who, keys, size), threads);
+  };
+  const auto name = [size](const char* what) {
+    return std::string{what} + (size == 32 ? ", 32 B" : ", 1 KiB");
+  };
+  const auto slower = [&](const std::string& what, int keys, int threads,
+                          const char* who, double limit) {
+    const auto ours = at("fetch", keys, threads);
+    const auto theirs = at(who, keys, threads);
+    t.at_most(what, ns(ours), std::string{who} + ' ' + ns(theirs),
+              ours / theirs, limit);
+  };
+  const auto faster = [&](const std::string& what, int keys, figure theirs,
+                          const std::string& who, double limit) {
+    const auto ours = at("fetch", keys, 2);
+    t.at_least(what, ns(ours), who + ' ' + ns(theirs), theirs / ours, limit);
+  };
+  slower(name("hit, 1 key, 1 thread"), 1, 1, "memoizer", 0.8);
+  slower(name("hit, 1 key, 1 thread"), 1, 1, "rculfhash", 1.4);
+  faster(name("hit, 1 key, 2 threads, throughput"), 1, at("fetch", 1, 1),
+         "1 thread", 1.8);
+  faster(name("hit, 1 key, 2 threads, throughput"), 1, at("memoizer", 1, 2),
+         "memoizer", 6);
+  slower(name("hit, 10 000 keys, 1 thread"), 10'000, 1, "concurrent_hash_map",
+         0.8);
+  slower(name("hit, 10 000 keys, 1 thread"), 10'000, 1, "rculfhash", 1);
+  faster(name("hit, 10 000 keys, 2 threads, throughput"), 10'000,
+         at("fetch", 10'000, 1), "1 thread", 1.8);
+}
+
+void judge_readers(targets& t, const results& all) {
+  for (const auto* const who : {"fetch", "hot_table"})
+    for (const auto* const other : {"put", "clear"}) {
+      const auto name = std::string{"readers/"} + who + "/beside:";
+      const auto quiet = all.seconds(name + "nothing");
+      const auto busy = all.seconds(name + other);
+      t.at_least("readers (" + std::string{who} + ") beside "
+                   + text(all.counter(name + other, "writes_per_s"), "", 1e-3,
+                          0)
+                   + " 000 " + other + "/s",
+                 ns(busy), "quiet " + ns(quiet), quiet / busy, 0.9);
+    }
+}
+
+void judge_stampedes(targets& t, const results& all) {
+  const auto at = [&](const char* who, int n, int from, const char* load) {
+    return all.seconds(stampede(who, n, from, load));
+  };
+  const auto memoizer = at("memoizer", 10'000, 8, "0 ms");
+  for (const int from : {1, 8}) {
+    const auto ours = at("fetch_async", 10'000, from, "0 ms");
+    t.at_most("stampede, 10 000 asynchronous from " + std::to_string(from),
+              ms(ours), "memoizer " + ms(memoizer), ours / memoizer, 3);
+  }
+  for (const int from : {1, 8}) {
+    const auto ours = at("fetch_async", 10'000, from, "until all wait");
+    t.at_most("same, the load ends when all wait", ms(ours),
+              "memoizer " + ms(memoizer), ours / memoizer, 3);
+  }
+  for (const auto* const load : {"0 ms", "until all wait"})
+    for (const int from : {1, 8}) {
+      const auto few = at("fetch_async", 10'000, from, load);
+      const auto many = at("fetch_async", 40'000, from, load);
+      t.at_most("stampede, 40 000 from " + std::to_string(from) + ", load "
+                  + load,
+                ms(many), "10 000 " + ms(few), many / few, 5);
+    }
+  const auto ours = at("fetch", 64, 64, "0 ms");
+  const auto theirs = at("memoizer", 64, 64, "0 ms");
+  t.at_most("stampede, 64 blocking threads", ms(ours), "memoizer " + ms(theirs),
+            ours / theirs, 1.5);
+}
+
+void judge_rest(targets& t, const results& all) {
+  const auto cold = all.seconds("cold keys/64 outstanding/policy:sharing");
+  t.at_most("distinct cold keys, 64 outstanding", us(cold), "us each",
+            cold / figure{1e-6}, 5);
+  const std::string small = "bytes/fetch/bytes:32";
+  const auto heap = all.counter(small, "heap");
+  const auto resident = all.counter(small, "resident");
+  t.at_most("bytes per entry, value of 32 B", bytes(heap), "heap", heap, 240);
+  t.at_most("bytes per entry, value of 32 B", bytes(resident), "resident",
+            resident, 240);
+  for (const auto* const size : {"32", "1024"}) {
+    const auto name = std::string{"bytes/fetch/bytes:"} + size;
+    const auto ledger = all.counter(name, "ledger");
+    const auto grown = all.counter(name, "resident");
+    const auto what = std::string{"ledger, value of "} + size + " B";
+    t.at_most(what, bytes(ledger), "resident " + bytes(grown), grown / ledger,
+              1.25);
+    t.at_least(what, bytes(ledger), "resident " + bytes(grown), grown / ledger,
+               0.75);
+  }
+  const auto idle = all.counter("idle node", "percent");
+  t.at_most("idle node", text(idle, "%", 1, 2), "% of a core", idle, 0.5);
+  const auto ours = all.counter("compile time", "ours");
+  const auto caf = all.counter("compile time", "caf");
+  if (ours && caf)
+    t.at_most("compile time of our headers", text(ours, "s"),
+              "CAF's own " + text(caf, "s"), *ours - *caf, 3);
+}
+
+} // namespace
+
+void print_tables(std::ostream& out, const results& all) {
+  const auto [told, disturbed] = all.disturbed();
+  out << "\nMedians over short rounds in random order.";
+  if (disturbed > 0)
+    out << " Other programs disturbed " << disturbed << " of " << told
+        << " rounds,\nwhich do not count.";
+  out << '\n';
+  if (all.ran("hit/"))
+    print_hits(out, all);
+  if (all.ran("readers/"))
+    print_readers(out, all);
+  if (all.ran("stampede/"))
+    print_stampedes(out, all);
+  if (all.ran("cold keys/"))
+    print_cold_keys(out, all);
+  if (all.ran("bytes/"))
+    print_bytes(out, all);
+  targets t;
+  for (const int size : {32, 1024})
+    judge_hits(t, all, size);
+  judge_readers(t, all);
+  judge_stampedes(t, all);
+  judge_rest(t, all);
+  t.print(out);
+  for (const auto& each : all.failed())
+    out << "  did not run: " << each << '\n';
+}
+
+} // namespace bench
