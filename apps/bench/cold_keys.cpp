@@ -13,6 +13,7 @@ namespace {
 /// How an application starts CAF, under a scheduler policy.
 struct host_config : caf::actor_system_config {
   explicit host_config(const std::string& policy) {
+    coopcache::init_types();
     std::istringstream nothing;
     static_cast<void>(parse(std::vector<std::string>{}, nothing));
     set("caf.scheduler.policy", policy);

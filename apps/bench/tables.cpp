@@ -333,8 +333,9 @@ void print_tables(std::ostream& out, const results& all) {
   const auto [told, disturbed] = all.disturbed();
   out << "\nMedians over short rounds in random order.";
   if (disturbed > 0)
-    out << " Other programs disturbed " << disturbed << " of " << told
-        << " rounds,\nwhich do not count.";
+    out << " Other programs took a core away in " << disturbed << " of " << told
+        << " rounds;\nof each workload at least the quietest third "
+        << "counts.";
   out << '\n';
   if (all.ran("hit/"))
     print_hits(out, all);
