@@ -27,10 +27,11 @@ test: ## Build and run every test
 	@.ci/build $(PRESET) $(JOBS)
 	@ctest --preset $(PRESET) --parallel $(JOBS)
 
-bench: ## Build and run the benchmarks
+bench: ## Build and run the benchmarks (quiet machine, four minutes)
 	@$(SETUP) bench
 	@.ci/build $(PRESET) $(JOBS) coopcache-bench -DCOOPCACHE_BENCH=ON
-	@$(OUT)/apps/coopcache-bench
+	@$(OUT)/apps/coopcache-bench --benchmark_out=build/bench.json
+	@echo "all rounds: build/bench.json"
 
 check: ## Sanitizers, second compiler, linters, fuzzing (after make test)
 	@$(SETUP) test check

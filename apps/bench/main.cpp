@@ -66,5 +66,6 @@ int main(int argc, char** argv) {
   benchmark::RunSpecifiedBenchmarks(&all);
   bench::print_tables(std::cout, all);
   std::cout.flush();
+  static_cast<void>(bench::host().shutdown());
   return all.failed().empty() ? 0 : 1;
 }
