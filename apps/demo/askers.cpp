@@ -97,8 +97,7 @@ private:
   std::uint64_t uncounted_ = 0;
 };
 
-/// Uses the cache as an object. Its callbacks keep it alive: CAF ends an actor
-/// that nobody refers to.
+/// Uses the cache as an object.
 class fetcher final : public asker {
 public:
   using asker::asker;
@@ -106,8 +105,7 @@ public:
 private:
   void ask(std::size_t file) override {
     who_.cache.fetch(self_, who_.files[file].path)
-      .then([this, file, alive = caf::actor{self_}](
-              const coopcache::result<digest>& answer) {
+      .then([this, file](const coopcache::result<digest>& answer) {
         if (!answer)
           who_.note_error(file, answer.error().reason);
         answered();

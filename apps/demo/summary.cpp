@@ -17,7 +17,8 @@ std::string row(std::string name, const std::string& value,
   name.resize(name_width, ' ');
   const auto blanks = value.size() < value_width ? value_width - value.size()
                                                  : 0;
-  return "  " + name + std::string(blanks, ' ') + value + "   " + remark + '\n';
+  auto text = "  " + name + std::string(blanks, ' ') + value;
+  return text + (remark.empty() ? "\n" : "   " + remark + '\n');
 }
 
 std::string files_remark(const listing& found) {
@@ -108,7 +109,8 @@ std::string summary(const outcome& all) {
   text += row("loads run", number(s.loads),
               bytes(all.bytes_hashed) + " hashed");
   text += row("errors", number(all.errors.answers),
-              "for " + count(all.errors.files, "file"));
+              all.errors.files == 0 ? ""
+                                    : "for " + count(all.errors.files, "file"));
   text += fault_rows(all);
   text += row("cached", bytes(s.bytes),
               "of " + bytes(s.memory_limit) + ", " + number(s.entries)
