@@ -5,8 +5,8 @@
 #include <barrier>
 #include <cstdio>
 #include <fstream>
-#include <fstream>
 #include <map>
+#include <mutex>
 #include <random>
 #include <thread>
 #include <unistd.h>
