@@ -114,28 +114,28 @@ bool inspect(Inspector& f, errc& x) {
 
 } // namespace coopcache
 
-CAF_BEGIN_TYPE_ID_BLOCK(coopcache, COOPCACHE_FIRST_TYPE_ID)
+CAF_BEGIN_TYPE_ID_BLOCK(coopcache_types, COOPCACHE_FIRST_TYPE_ID)
 
-CAF_ADD_TYPE_ID(coopcache, (coopcache::errc))
-CAF_ADD_TYPE_ID(coopcache, (coopcache::cache_stats))
-CAF_ADD_TYPE_ID(coopcache, (coopcache::fetched))
-CAF_ADD_TYPE_ID(coopcache, (coopcache::local_loader))
-CAF_ADD_TYPE_ID(coopcache, (coopcache::detail::work_order))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::errc))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::cache_stats))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::fetched))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::local_loader))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::detail::work_order))
 
-CAF_ADD_ATOM(coopcache, coopcache, fetch_atom)
-CAF_ADD_ATOM(coopcache, coopcache, clear_atom)
-CAF_ADD_ATOM(coopcache, coopcache, clear_all_atom)
-CAF_ADD_ATOM(coopcache, coopcache, stats_atom)
-CAF_ADD_ATOM(coopcache, coopcache, drain_atom)
-CAF_ADD_ATOM(coopcache, coopcache, stop_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, fetch_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, clear_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, clear_all_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, stats_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, drain_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, stop_atom)
 
-CAF_END_TYPE_ID_BLOCK(coopcache)
+CAF_END_TYPE_ID_BLOCK(coopcache_types)
 
 CAF_ERROR_CODE_ENUM(coopcache::errc)
 
 namespace coopcache {
 
-static_assert(caf::id_block::coopcache::end <= first_free_type_id);
+static_assert(caf::id_block::coopcache_types::end <= first_free_type_id);
 
 /// A named cache as any actor sees it. An error is a `caf::error` with a code
 /// of `errc` and the whole text.

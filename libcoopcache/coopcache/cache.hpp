@@ -43,6 +43,23 @@ private:
   std::shared_ptr<cache_base> cache_;
 };
 
+/// Answers the `then` of an actor. Keeps the actor in memory until then, as
+/// CAF's requests do: nobody else may have a handle of it.
+class response_waiter final : public async_waiter {
+public:
+  response_waiter(caf::strong_actor_ptr to, caf::message_id id) noexcept
+    : to_(std::move(to)), id_(id) {
+  }
+
+  void deliver(detail::answer how) noexcept override {
+    actor::respond(to_, id_, fetched{std::move(how)});
+  }
+
+private:
+  caf::strong_actor_ptr to_;
+  caf::message_id id_;
+};
+
 } // namespace detail
 
 /// A fetch that an actor makes: nothing happens before `then`.
@@ -147,27 +164,31 @@ public:
                  waiter(std::move(done)));
   }
 
-  /// For actors: `fetch(self, key, loader).then(f)` calls `f(result<T>)` in the
-  /// context of `self`. Never blocks.
+  /// For event-based actors: `fetch(self, key, loader).then(f)` calls
+  /// `f(result<T>)` in the context of `self`, which lives until then. Never
+  /// blocks.
   template <class Self, class F>
   requires requires(Self* self) {
     self->address();
   }
   auto fetch(Self* self, std::string key, F loader,
              fetch_options options = {}) const {
-    auto start = [c = *this, where = self->address(), key = std::move(key),
+    auto start = [c = *this, self, key = std::move(key),
                   loader = std::move(loader),
                   options = std::move(options)](auto f) mutable {
       if (auto hit = c.core_->table.find(key))
         return f(result<T>{std::move(hit), source::hit});
+      const auto id = actor::expect_response(self, [f = std::move(f)](
+                                                     const fetched& x) mutable {
+        f(x.template as<T>());
+      });
       c.core_->fetch(load_request(key, std::move(loader), std::move(options),
                                   false),
-                     c.waiter([where, f = std::move(f)](result<T> r) mutable {
-                       actor::run_in(where, [f = std::move(f),
-                                             r = std::move(r)]() mutable {
-                         f(std::move(r));
-                       });
-                     }));
+                     std::make_unique<
+                       detail::response_waiter>(caf::actor_cast<
+                                                  caf::strong_actor_ptr>(
+                                                  self->address()),
+                                                id));
     };
     return pending_fetch<T, decltype(start)>{std::move(start)};
   }

@@ -78,7 +78,7 @@ void init_types() {
   std::call_once(once, [] {
     caf::core::init_global_meta_objects();
     if (!types_known())
-      caf::init_global_meta_objects<caf::id_block::coopcache>();
+      caf::init_global_meta_objects<caf::id_block::coopcache_types>();
   });
 }
 
@@ -106,7 +106,7 @@ node node::start(caf::actor_system& sys, const config& cfg, log_sink log) {
     throw config_error{std::move(faults)};
   if (!types_known())
     throw node_error("CAF does not know the messages of coopcache: add "
-                     "caf::id_block::coopcache to CAF_MAIN, or call "
+                     "caf::id_block::coopcache_types to CAF_MAIN, or call "
                      "coopcache::init_types() before the actor system is made");
   auto made = std::make_unique<impl>();
   made->core = std::make_shared<actor::node_core>(sys, cfg, std::move(log));

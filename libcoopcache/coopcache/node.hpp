@@ -18,8 +18,8 @@
 namespace coopcache {
 
 /// Tells CAF about the messages of the library. To be called before the actor
-/// system is made, unless `caf::id_block::coopcache` is an argument of CAF_MAIN
-/// or the node owns its system. Any number of times; thread-safe.
+/// system is made, unless `caf::id_block::coopcache_types` is an argument of
+/// CAF_MAIN or the node owns its system. Any number of times; thread-safe.
 COOPCACHE_EXPORT void init_types();
 
 /// Why a node did not start or a cache did not open.

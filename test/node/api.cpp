@@ -118,10 +118,8 @@ TEST_CASE("loaders of all shapes are called with what they ask for") {
         == "string");
   CHECK(c.fetch("stop", [](std::stop_token) { return "s"; }).value_or("")
         == "s");
-  CHECK(c.fetch("both",
-                [](std::string_view k, std::stop_token) {
-                  return std::string{k};
-                })
+  CHECK(c.fetch("both", [](std::string_view k,
+                           std::stop_token) { return std::string{k}; })
           .value_or("")
         == "both");
   CHECK(c.fetch("context",

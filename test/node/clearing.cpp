@@ -56,14 +56,14 @@ TEST_CASE("a superseded load that nobody waits for is asked to stop") {
   gate begun;
   std::atomic<bool> stopped{false};
   begun.open();
-  const auto late = c.fetch(
-    "k",
-    [&](std::stop_token stop) {
-      begun.pass();
-      stopped = eventually([&] { return stop.stop_requested(); });
-      return 1;
-    },
-    {.deadline = 1ms});
+  const auto late = c.fetch("k",
+                            [&](std::stop_token stop) {
+                              begun.pass();
+                              stopped = eventually(
+                                [&] { return stop.stop_requested(); });
+                              return 1;
+                            },
+                            {.deadline = 1ms});
   CHECK(code_of(late) == errc::timeout);
   begun.await_arrivals();
   CHECK_FALSE(stopped);

@@ -17,7 +17,8 @@ std::size_t coopcache_heap_bytes(const picture& p) {
 
 } // namespace
 
-TEST_CASE("a full cache refuses: answered, coalesced, not stored, one warning") {
+TEST_CASE(
+  "a full cache refuses: answered, coalesced, not stored, one warning") {
   one_node n;
   cache_options small;
   small.memory_limit = 1000;

@@ -45,7 +45,7 @@ cluster::load_limits load_limits_of(const cache_options& from) {
 }
 
 table::landing failed_landing(std::shared_ptr<const error> what) {
-  return {{}, std::move(what), false};
+  return {{}, std::move(what), false, false};
 }
 
 std::string text_of(std::chrono::milliseconds life) {
@@ -292,9 +292,10 @@ void cache_core::land(const table::flight_ptr& f, table::landing how,
                       bool inline_ok) {
   if (!f->claim())
     return;
+  how.reusable = how.store && may_fit(*how.value);
   if (!how.reusable)
     flights_.remove(*f); // who comes from now on loads anew
-  const bool stored_first = f->refresh && how.reusable;
+  const bool stored_first = f->refresh && how.store;
   const bool told = post(ended{f, how, table::precise_now(), stored_first});
   if (!stored_first || !told)
     answer(f, std::move(how), inline_ok);
@@ -350,15 +351,16 @@ status cache_core::call(const std::function<command(ack)>& make) {
                              "a blocking call on a thread of CAF; send a "
                              "message to the actor of the cache",
                              {})};
-  const auto
-    done = std::make_shared<std::promise<std::shared_ptr<const error>>>();
-  auto answer = done->get_future();
+  std::promise<std::shared_ptr<const error>> made;
+  auto answer = made.get_future();
   const auto closed = [this] {
     return status{
       make_error(errc::shutting_down, "the node has shut down", {})};
   };
-  if (!post(make([done](std::shared_ptr<const error> e) {
-        done->set_value(std::move(e));
+  // The command alone keeps the promise: if it is dropped, the wait ends.
+  auto done = std::make_shared<decltype(made)>(std::move(made));
+  if (!post(make([kept = std::move(done)](std::shared_ptr<const error> e) {
+        kept->set_value(std::move(e));
       })))
     return closed();
   if (answer.wait_for(options.deadline) != std::future_status::ready)
@@ -505,7 +507,7 @@ void cache_core::carry_out(ended& what, core::instant now) {
   using outcome = cluster::loads::outcome;
   using verdict = cluster::loads::verdict;
   const auto kind = how.failure != nullptr ? outcome::failed
-                    : how.reusable         ? outcome::cached
+                    : how.store            ? outcome::cached
                                            : outcome::uncached;
   const auto decided = loads_.finished(f.id, kind, now);
   const auto began = f.began.load(std::memory_order_relaxed);
@@ -579,8 +581,7 @@ void cache_core::store_value(table::entry_ptr value, core::instant now) {
   if (auto* const old = table.lookup(value->key()))
     store_.remove(*old); // its charge makes room; its slot is replaced below
   std::vector<core::record*> victims;
-  const bool fits = value->charge <= options.max_value_size
-                    && store_.admit(*value, now, victims);
+  const bool fits = may_fit(*value) && store_.admit(*value, now, victims);
   for (auto* const victim : victims) {
     table.erase(static_cast<table::entry&>(*victim));
     bump(counters_.evicted);
@@ -594,6 +595,12 @@ void cache_core::store_value(table::entry_ptr value, core::instant now) {
   if (auto* const old = table.lookup(value->key()))
     table.erase(*old);
   warn_refused(*value);
+}
+
+/// Whether there can be room for a value at all.
+bool cache_core::may_fit(const table::entry& value) const noexcept {
+  return value.charge <= options.max_value_size
+         && value.charge <= options.memory_limit;
 }
 
 /// One warning a cache: a full one would fill the log, too.
@@ -711,6 +718,7 @@ void cache_core::close() {
   const std::lock_guard writer{writer_};
   running_.clear();
   table.clear([this](table::entry& e) { store_.remove(e); });
+  publish();
 }
 
 } // namespace coopcache::actor

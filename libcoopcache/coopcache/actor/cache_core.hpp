@@ -146,6 +146,7 @@ private:
   void ask_to_stop(const table::flight_ptr& f) const;
   void store_value(table::entry_ptr value, core::instant now);
   void expire(core::instant now);
+  [[nodiscard]] bool may_fit(const table::entry& value) const noexcept;
   void warn_refused(const table::entry& value);
 
   const std::shared_ptr<node_core> node_;

@@ -7,7 +7,10 @@
 #include <caf/actor.hpp>
 #include <caf/actor_addr.hpp>
 #include <caf/actor_cast.hpp>
+#include <caf/behavior.hpp>
 #include <caf/config.hpp>
+#include <caf/mailbox_element.hpp>
+#include <caf/message_id.hpp>
 #include <caf/send.hpp>
 #include <caf/system_messages.hpp>
 
@@ -34,6 +37,24 @@ template <class F>
 void run_in(const caf::actor_addr& where, F f) {
   if (auto to = caf::actor_cast<caf::actor>(where))
     post(to, caf::make_action(std::move(f)));
+}
+
+/// Has `handler` called in the context of `self` with one message that is not
+/// the answer to a request of CAF's. Until then `self` lives on, as with any
+/// pending request. The id goes to `respond`.
+template <class Self>
+caf::message_id expect_response(Self* self, caf::behavior handler) {
+  const auto id = self->new_request_id(caf::message_priority::normal);
+  self->add_multiplexed_response_handler(id.response_id(), std::move(handler));
+  return id.response_id();
+}
+
+/// Sends the message that an actor expects; no effect if it has ended.
+template <class... Ts>
+void respond(const caf::strong_actor_ptr& to, caf::message_id id, Ts&&... xs) {
+  to->enqueue(caf::make_mailbox_element(nullptr, id, {},
+                                        std::forward<Ts>(xs)...),
+              nullptr);
 }
 
 /// Makes an actor deaf to exit messages, but for `kill`.

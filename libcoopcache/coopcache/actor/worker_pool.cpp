@@ -186,6 +186,9 @@ private:
   void work(const worker_ptr& me, job first) {
     pthread_setname_np(pthread_self(), "coopcache.load");
     auto self = std::make_unique<caf::scoped_actor>(*sys_, true);
+    // It counts as running although it is hidden; the end of the actor system
+    // would wait for it.
+    self->ptr()->unregister_from_system();
 #if CAF_MAJOR_VERSION < 1
     // Else the end of the actor system waits for this thread.
     caf::logger::set_current_actor_system(nullptr);

@@ -22,6 +22,8 @@ class flight;
 struct landing {
   entry_ptr value;
   std::shared_ptr<const error> failure;
+  /// Whether the value is to be stored.
+  bool store = false;
   /// Whether callers that come later may take the value from the flight, until
   /// it is in the table.
   bool reusable = false;

@@ -1,0 +1,305 @@
+#include "support.hpp"
+
+#include "coopcache/actor/threads.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/init_global_meta_objects.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/openssl/manager.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <future>
+
+/// What an application brings: its own block of type ids.
+struct app_report {
+  std::string text;
+
+  template <class Inspector>
+  friend bool inspect(Inspector& f, app_report& x) {
+    return f.object(x).fields(f.field("text", x.text));
+  }
+};
+
+CAF_BEGIN_TYPE_ID_BLOCK(app, coopcache::first_free_type_id)
+CAF_ADD_TYPE_ID(app, (app_report))
+CAF_ADD_ATOM(app, app_go_atom)
+CAF_END_TYPE_ID_BLOCK(app)
+
+using namespace coopcache;
+using namespace coopcache::test;
+
+namespace {
+
+/// A host application's actor system, with its own types and modules.
+struct host {
+  struct settings : caf::actor_system_config {
+    settings() {
+      load<caf::io::middleman>();
+      set("caf.scheduler.max-threads", 2);
+    }
+  };
+
+  static void init() {
+    static const bool once = [] {
+      init_types();
+      caf::io::middleman::init_global_meta_objects();
+      caf::init_global_meta_objects<caf::id_block::app>();
+      return true;
+    }();
+    static_cast<void>(once);
+  }
+
+  host() {
+    init();
+  }
+
+  struct types_first {
+    types_first() {
+      init();
+    }
+  } types;
+  settings cfg;
+  caf::actor_system sys{cfg};
+};
+
+/// Runs `f(self)` in an event-based actor.
+template <class F>
+void run_in_actor(caf::actor_system& sys, F f) {
+  sys.spawn([f = std::move(f)](caf::event_based_actor* self) { f(self); });
+}
+
+/// Sends a request by the means that both versions of CAF know.
+template <class Response, class Handle, class... Ts>
+Response ask(caf::scoped_actor& self, const Handle& to, caf::error& fault,
+             Ts&&... xs) {
+  Response answer{};
+  self->request(to, 20s, std::forward<Ts>(xs)...)
+    .receive([&](const Response& r) { answer = r; },
+             [&](const caf::error& e) { fault = e; });
+  return answer;
+}
+
+} // namespace
+
+TEST_CASE("an actor fetches without blocking and gets its answer in context") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<std::string>("c", cache_options{});
+  gate hold;
+  std::promise<std::string> seen;
+  run_in_actor(h.sys, [&](caf::event_based_actor* self) {
+    c.fetch(self, "k",
+            [&] {
+              hold.pass();
+              return "v";
+            })
+      .then([&, self](const result<std::string>& r) {
+        c.fetch(self, "k", [] { return "w"; })
+          .then([&, first = r.value_or("?")](const result<std::string>& hit) {
+            seen.set_value(first + hit.value_or("?")
+                           + (hit.how() == source::hit ? " hit" : " miss"));
+          });
+      });
+  });
+  hold.open();
+  auto answer = seen.get_future();
+  REQUIRE(answer.wait_for(20s) == std::future_status::ready);
+  CHECK(answer.get() == "vv hit");
+}
+
+TEST_CASE("an actor that ends before the answer comes harms nobody") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<int>("c", cache_options{});
+  gate hold;
+  std::atomic<bool> called{false};
+  run_in_actor(h.sys, [&](caf::event_based_actor* self) {
+    c.fetch(self, "k",
+            [&] {
+              hold.pass();
+              return 1;
+            })
+      .then([&](const result<int>&) { called = true; });
+    self->quit();
+  });
+  hold.await_arrivals();
+  hold.open();
+  CHECK(c.fetch("k").value_or(0) == 1);
+  CHECK_FALSE(called);
+}
+
+TEST_CASE("on a thread of CAF's scheduler a hit is fine, a miss is an error") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<int>("c", cache_options{});
+  REQUIRE(c.put("there", 1));
+  std::promise<std::vector<std::string>> done;
+  run_in_actor(h.sys, [&](caf::event_based_actor*) {
+    std::vector<std::string> seen;
+    const auto note = [&seen](const result<int>& r) {
+      seen.emplace_back(r ? "value" : to_string(r.error().code));
+    };
+    note(c.fetch("there", [] { return 2; }));
+    note(c.fetch("missing", [] { return 2; }));
+    const std::vector<std::string> keys{"there", "missing"};
+    for (const auto& r :
+         c.fetch_many(keys, [](const std::string&) { return 2; }))
+      note(r);
+    seen.emplace_back(to_string(c.clear("there").error().code));
+    seen.emplace_back(to_string(c.put("there", 1).error().code));
+    done.set_value(seen);
+  });
+  CHECK(done.get_future().get()
+        == std::vector<std::string>{"value", "would_block", "value",
+                                    "would_block", "would_block",
+                                    "would_block"});
+  CHECK(c.stats().loads == 0);
+}
+
+TEST_CASE("the names of CAF's threads are what we take them for") {
+  host h;
+  CHECK_FALSE(actor::on_caf_thread());
+  std::promise<bool> scheduled;
+  run_in_actor(h.sys, [&](caf::event_based_actor*) {
+    scheduled.set_value(actor::on_caf_thread());
+  });
+  CHECK(scheduled.get_future().get());
+  std::promise<bool> detached;
+  h.sys.spawn<caf::detached>([&](caf::event_based_actor*) {
+    detached.set_value(actor::on_caf_thread());
+  });
+  CHECK_FALSE(detached.get_future().get());
+  std::promise<bool> multiplexed;
+  h.sys.middleman().backend().post(
+    [&] { multiplexed.set_value(actor::on_caf_thread()); });
+  CHECK(multiplexed.get_future().get());
+}
+
+TEST_CASE("any actor can send fetch, clear, clear_all and stats") {
+  host h;
+  auto n = node::start(h.sys);
+  std::atomic<int> runs{0};
+  auto c = n.open<std::string>("c", cache_options{}, [&](std::string_view key) {
+    ++runs;
+    if (key == "bad")
+      throw std::runtime_error("boom");
+    return "value of " + std::string{key};
+  });
+  caf::scoped_actor self{h.sys};
+  caf::error fault;
+  const auto to = c.actor();
+  const auto a = ask<fetched>(self, to, fault, fetch_atom_v, std::string{"a"});
+  REQUIRE_FALSE(fault);
+  CHECK(a.as<std::string>().value_or("") == "value of a");
+  CHECK(a.as<std::string>().how() == source::loaded);
+  CHECK(code_of(a.as<int>()) == errc::wrong_type);
+  const auto hit = ask<fetched>(self, to, fault, fetch_atom_v,
+                                std::string{"a"});
+  CHECK(hit.as<std::string>().how() == source::hit);
+  CHECK(runs == 1);
+
+  static_cast<void>(
+    ask<fetched>(self, to, fault, fetch_atom_v, std::string{"bad"}));
+  CHECK(fault == errc::fetch_failed);
+  CHECK(to_string(fault).find("boom") != std::string::npos);
+  fault = {};
+
+  const auto mine = ask<fetched>(self, to, fault, fetch_atom_v,
+                                 std::string{"b"},
+                                 carry<std::string>([] { return "mine"; }));
+  CHECK(mine.as<std::string>().value_or("") == "mine");
+
+  const auto before = ask<cache_stats>(self, to, fault, stats_atom_v);
+  CHECK(before.entries == 2);
+  CHECK(before.loads == 3);
+  self->request(to, 20s, clear_atom_v, std::string{"a"})
+    .receive([] {}, [&](const caf::error& e) { fault = e; });
+  CHECK_FALSE(c.get_if_present("a").has_value());
+  self->request(to, 20s, clear_all_atom_v)
+    .receive([] {}, [&](const caf::error& e) { fault = e; });
+  REQUIRE_FALSE(fault);
+  CHECK(c.stats().entries == 0);
+}
+
+TEST_CASE("a fetch message without any loader says so") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<int>("c", cache_options{});
+  caf::scoped_actor self{h.sys};
+  caf::error fault;
+  static_cast<void>(
+    ask<fetched>(self, c.actor(), fault, fetch_atom_v, std::string{"a"}));
+  CHECK(fault == errc::no_loader);
+}
+
+TEST_CASE("a cache actor ignores exits, and one that is killed is replaced") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<int>("c", cache_options{});
+  REQUIRE(c.put("k", 1));
+  const auto first = c.actor();
+  caf::scoped_actor self{h.sys};
+  self->send_exit(first, caf::exit_reason::user_shutdown);
+  caf::error fault;
+  CHECK(ask<cache_stats>(self, first, fault, stats_atom_v).entries == 1);
+  CHECK_FALSE(fault);
+
+  gate hold;
+  std::atomic<int> answered{0};
+  for (int i = 0; i < 5; ++i)
+    c.fetch_async(
+      "slow",
+      [&] {
+        hold.pass();
+        return 2;
+      },
+      [&](const result<int>& r) { answered += r.value_or(0) == 2; });
+  self->send_exit(first, caf::exit_reason::kill);
+  REQUIRE(eventually([&] { return c.actor() != first; }));
+  CHECK(c.fetch("k").value_or(0) == 1);
+  CHECK(c.fetch("new", [] { return 3; }).value_or(0) == 3);
+  hold.open();
+  REQUIRE(eventually([&] { return answered == 5; }));
+  CHECK(c.fetch("slow").value_or(0) == 2);
+  CHECK(c.stats().entries == 3);
+}
+
+TEST_CASE("a hit by message does not disturb the host's own types and actors") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<app_report>("reports", cache_options{});
+  std::promise<std::string> text;
+  auto own = h.sys.spawn([&](caf::event_based_actor*) -> caf::behavior {
+    return {[&](app_go_atom, const app_report& r) { text.set_value(r.text); }};
+  });
+  const auto r = c.fetch("k", [] { return app_report{"fine"}; });
+  REQUIRE(r);
+  caf::anon_send(own, app_go_atom_v, *r);
+  CHECK(text.get_future().get() == "fine");
+  caf::anon_send_exit(own, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE("a loader that hangs does not hold up the end of a host's system") {
+  static gate hold;
+  {
+    host h;
+    config cfg;
+    cfg.node.shutdown_timeout = 20ms;
+    auto n = node::start(h.sys, cfg, [](log_level, std::string_view) {});
+    auto c = n.open<int>("c", cache_options{});
+    std::thread waiter{[c] {
+      static_cast<void>(c.fetch("k", [] {
+        hold.pass();
+        return 1;
+      }));
+    }};
+    hold.await_arrivals();
+    CHECK_FALSE(n.shutdown().clean());
+    waiter.join();
+  }
+  hold.open();
+}
