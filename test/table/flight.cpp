@@ -62,7 +62,10 @@ attached attach(flight& f, waiter_ptr who, std::uint64_t max_waiters = many) {
 }
 
 landing with_value(const entry_ptr& value) {
-  return {value, nullptr, true};
+  landing how;
+  how.value = value;
+  how.reusable = true;
+  return how;
 }
 
 /// Claims and lands `f` and answers its waiters.

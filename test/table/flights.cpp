@@ -312,7 +312,9 @@ struct small_cache {
       put(t, value);
     }
     static_cast<void>(f.claim());
-    static_cast<void>(f.land({value, nullptr, true}));
+    table::landing how;
+    how.value = value;
+    static_cast<void>(f.land(std::move(how)));
     all_flights.remove(f);
   }
 
