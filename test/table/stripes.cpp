@@ -119,21 +119,33 @@ TEST_CASE("a result taken before an entry counted per thread counts after") {
   CHECK(number_of(*before) == 7);
 }
 
+// 1. A thread that copies a result finds that the entry counts per thread.
+// 2. The entry is let go, and its counts per thread are taken from it.
+// 3. The thread counts in them: they must be there, and this must be seen.
 TEST_CASE("copies of a result are counted while the entry is let go") {
   fixture f;
-  f.contend("hot");
-  const entry_ptr kept = f.table->find("hot");
+  const auto in_use = std::make_shared<std::atomic<int>>(0);
+  entry_ptr kept;
+  std::barrier step{3};
   on_threads(3, [&](std::size_t i) {
-    if (i == 0)
-      return erase(*f.table, "hot");
-    for (int n = 0; n < 5000; ++n) {
-      const entry_ptr copy = kept;
-      if (number_of(*copy) != 7)
-        ++f.all.damaged;
+    for (int round = 0; round < 20; ++round) {
+      if (i == 0) {
+        put(*f.table, make_tracked("next", f.all, 7));
+        stripes::give(*f.table->lookup("next"), in_use);
+        kept = f.table->find("next");
+        erase(*f.table, "next");
+      }
+      step.arrive_and_wait();
+      while (*in_use != 0) {
+        const entry_ptr copy = kept;
+        if (number_of(*copy) != 7)
+          ++f.all.damaged;
+      }
+      step.arrive_and_wait();
     }
   });
   await_reclamation();
-  CHECK(f.all.alive == 1);
+  CHECK(f.all.alive == 2);
 }
 
 TEST_CASE("results outlive the table and the thread that took them") {
