@@ -9,20 +9,24 @@ std::optional<core::instant> loads::request(load_id id, std::string_view key,
                                             core::instant now) {
   forget_failures(now);
   if (const auto at = backing_off_.find(key); at != backing_off_.end())
-    return at->second;
+    return at->second.until;
   revoke(key);
-  running_.emplace(id, load{std::string{key}, now});
+  running_.emplace(id, load{std::string{key}, now, ++last_turn_});
+  by_time_.emplace(last_turn_, id);
   leases_.emplace(key, id);
   return std::nullopt;
 }
 
 loads::verdict loads::finished(load_id id, outcome how, core::instant now) {
   const auto node = running_.extract(id);
-  if (node.empty() || !node.mapped().leased)
+  if (node.empty())
+    return verdict::superseded;
+  by_time_.erase(node.mapped().turn);
+  if (!node.mapped().leased)
     return verdict::superseded;
   leases_.erase(node.mapped().key);
   if (how == outcome::failed)
-    note_failure(node.mapped().key, now);
+    note_failure(node.mapped().key, id, now);
   return how == outcome::cached ? verdict::store : verdict::drop;
 }
 
@@ -53,7 +57,8 @@ std::vector<load_id> loads::revoke_all() {
 loads::overdue loads::expire(core::instant now) {
   forget_failures(now);
   overdue result;
-  for (auto& [id, each] : running_) {
+  for (const auto& [turn, id] : by_time_) {
+    load& each = running_.at(id);
     if (core::later(each.started, first_limit()) > now)
       break; // and so are all that started later
     if (limits_.soft && core::later(each.started, *limits_.soft) <= now
@@ -71,7 +76,8 @@ loads::overdue loads::expire(core::instant now) {
 
 core::instant loads::next_wake() const noexcept {
   core::instant result = core::never;
-  for (const auto& [id, each] : running_) {
+  for (const auto& [turn, id] : by_time_) {
+    const load& each = running_.at(id);
     if (!each.hard_told)
       result = std::min(result, core::later(each.started, limits_.hard));
     if (limits_.soft && !each.soft_told)
@@ -86,25 +92,29 @@ std::chrono::nanoseconds loads::first_limit() const noexcept {
   return limits_.soft ? std::min(*limits_.soft, limits_.hard) : limits_.hard;
 }
 
-void loads::note_failure(const std::string& key, core::instant now) {
+void loads::note_failure(const std::string& key, load_id id,
+                         core::instant now) {
   if (!limits_.backoff)
     return;
-  if (failures_.size() == max_failures) {
-    backing_off_.erase(failures_.front().key);
-    failures_.pop_front();
-  }
+  if (failures_.size() == max_failures)
+    forget_oldest_failure();
   const core::instant until = core::later(now, *limits_.backoff);
-  backing_off_.insert_or_assign(key, until);
-  failures_.push_back({until, key});
+  backing_off_.insert_or_assign(key, pause{until, id});
+  failures_.push_back({until, id, key});
 }
 
 void loads::forget_failures(core::instant now) {
-  for (; !failures_.empty() && failures_.front().until <= now;
-       failures_.pop_front()) {
-    const auto at = backing_off_.find(failures_.front().key);
-    if (at != backing_off_.end() && at->second <= now)
-      backing_off_.erase(at);
-  }
+  while (!failures_.empty() && failures_.front().until <= now)
+    forget_oldest_failure();
+}
+
+/// Ends the pause of its key, unless a newer failure has begun another one.
+void loads::forget_oldest_failure() {
+  const failure& oldest = failures_.front();
+  const auto at = backing_off_.find(oldest.key);
+  if (at != backing_off_.end() && at->second.after == oldest.id)
+    backing_off_.erase(at);
+  failures_.pop_front();
 }
 
 } // namespace coopcache::cluster

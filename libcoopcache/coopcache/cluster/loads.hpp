@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace coopcache::cluster {
@@ -92,6 +93,7 @@ private:
   struct load {
     std::string key;
     core::instant started;
+    std::uint64_t turn; ///< its place among all loads in the order of time
     bool leased = true;
     bool soft_told = false;
     bool hard_told = false;
@@ -99,17 +101,26 @@ private:
 
   struct failure {
     core::instant until;
+    load_id id;
     std::string key;
   };
 
-  void note_failure(const std::string& key, core::instant now);
+  struct pause {
+    core::instant until;
+    load_id after;
+  };
+
+  void note_failure(const std::string& key, load_id id, core::instant now);
+  void forget_oldest_failure();
   void forget_failures(core::instant now);
   [[nodiscard]] std::chrono::nanoseconds first_limit() const noexcept;
 
   load_limits limits_;
-  std::map<load_id, load> running_; ///< ids grow, so ordered by `started`
+  std::unordered_map<load_id, load> running_;
+  std::map<std::uint64_t, load_id> by_time_; ///< running loads by their turns
+  std::uint64_t last_turn_ = 0;
   std::map<std::string, load_id, std::less<>> leases_;
-  std::map<std::string, core::instant, std::less<>> backing_off_;
+  std::map<std::string, pause, std::less<>> backing_off_;
   std::deque<failure> failures_; ///< ordered by time; some are overtaken
 };
 
