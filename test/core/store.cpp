@@ -424,8 +424,7 @@ TEST_CASE("what has expired before it came goes with the next tick") {
 }
 
 // 32 bits of ticks last nine years.
-TEST_CASE("an expiry in many years does not wake the store every tick"
-          * doctest::should_fail()) {
+TEST_CASE("an expiry in many years does not wake the store every tick") {
   for (const auto years : {9, 10, 20, 50, 100, 200}) {
     for (const auto more : {1h, 1000h, 1500h, 2000h}) {
       kept k{refusing(100)};

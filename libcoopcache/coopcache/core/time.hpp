@@ -39,9 +39,11 @@ constexpr tick to_tick(instant at) noexcept {
   return static_cast<tick>(at.time_since_epoch().count() >> 26);
 }
 
-/// The first tick that begins at or after `at`.
+/// The first tick that begins at or after `at`, or the last there is.
 constexpr tick tick_after(instant at) noexcept {
-  return to_tick(at + (tick_length - std::chrono::nanoseconds{1}));
+  constexpr instant last{tick_length * std::int64_t{~tick{0}}};
+  return at >= last ? ~tick{0}
+                    : to_tick(at + (tick_length - std::chrono::nanoseconds{1}));
 }
 
 /// The instant at which `t` begins.
