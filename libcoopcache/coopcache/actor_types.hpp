@@ -102,12 +102,18 @@ struct work_order {
 
 } // namespace detail
 
+/// A name for people, a number for machines.
 template <class Inspector>
 bool inspect(Inspector& f, errc& x) {
+  if (f.has_human_readable_format()) {
+    auto get = [&x] { return std::string{to_string(x)}; };
+    auto set = [&x](const std::string& name) { return from_string(name, x); };
+    return f.apply(get, set);
+  }
   auto get = [&x] { return static_cast<std::uint8_t>(x); };
   auto set = [&x](std::uint8_t code) {
     x = static_cast<errc>(code);
-    return code >= 1 && code <= static_cast<std::uint8_t>(errc::shutting_down);
+    return to_string(x) != "unknown";
   };
   return f.apply(get, set);
 }

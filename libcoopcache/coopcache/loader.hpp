@@ -115,12 +115,23 @@ table::landing to_landing(const table::flight& f, outcome<T> how) {
           how.store() && !when.expired};
 }
 
+/// The text of the current exception. Of a failure inside a failure the inner
+/// one tells the whole story.
+inline std::string failure_text() {
+  try {
+    throw;
+  } catch (const bad_result& inner) {
+    return to_string(inner.error());
+  } catch (...) {
+    return core::exception_text();
+  }
+}
+
 /// Ends a load with what the current exception says.
 inline void fail_with_exception(const table::flight_ptr& f) {
-  f->owner->finish(f,
-                   {{},
-                    cache_of(*f).make_error(errc::fetch_failed,
-                                            core::exception_text(), f->key)});
+  f->owner->finish(f, {{},
+                       cache_of(*f).make_error(errc::fetch_failed,
+                                               failure_text(), f->key)});
 }
 
 /// Whether `F` is a loader that fulfils a promise. The other shapes go first,

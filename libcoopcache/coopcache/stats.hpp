@@ -5,8 +5,11 @@
 
 namespace coopcache {
 
-/// What a cache has done since it was opened. Every fetch counts as exactly
-/// one of `hits`, `misses` and `joined`. Exact while nobody uses the cache.
+/// What a cache has done since it was opened. Exact while nobody uses it.
+///
+/// Every fetch counts as exactly one of `hits`, `misses` and `joined`, unless
+/// it is refused before the key is looked for. A look that loads nothing
+/// (`get_if_present`, `visit`) counts only if it is a hit.
 struct cache_stats {
   std::uint64_t hits = 0;       ///< fetches answered from the table
   std::uint64_t misses = 0;     ///< fetches that asked for a load of their own

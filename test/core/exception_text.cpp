@@ -32,13 +32,12 @@ std::string text_of(const T& thrown) {
 
 } // namespace
 
-TEST_CASE("a standard exception is told with its own type and its text") {
-  CHECK(text_of(std::runtime_error{"no route"})
-        == "std::runtime_error: no route");
-  CHECK(text_of(coopcache_test::origin::refused{"closed"})
-        == "coopcache_test::origin::refused: closed");
-  CHECK(text_of(std::logic_error{""}) == "std::logic_error: ");
-  CHECK(text_of(std::bad_alloc{}) == "std::bad_alloc: std::bad_alloc");
+TEST_CASE(
+  "a standard exception is told with its text, or its type if it has none") {
+  CHECK(text_of(std::runtime_error{"no route"}) == "no route");
+  CHECK(text_of(coopcache_test::origin::refused{"closed"}) == "closed");
+  CHECK(text_of(std::logic_error{""}) == "std::logic_error");
+  CHECK(text_of(std::bad_alloc{}) == "std::bad_alloc");
 }
 
 TEST_CASE("a text that is thrown is the text") {
@@ -54,10 +53,10 @@ TEST_CASE("of any other type the name is told") {
         == "exception of type coopcache_test::plain");
 }
 
-TEST_CASE("what was caught by a base is told by its own type") {
+TEST_CASE("what was caught by a base is told by its own text") {
   try {
     throw coopcache_test::origin::refused{"closed"};
   } catch (const std::exception&) {
-    CHECK(exception_text() == "coopcache_test::origin::refused: closed");
+    CHECK(exception_text() == "closed");
   }
 }

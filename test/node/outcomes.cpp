@@ -81,7 +81,7 @@ TEST_CASE("every way to fail is answered with its text, and never stored") {
   const row rows[] = {
     {"failed", [] { return failed("no such report"); }, "no such report"},
     {"runtime_error", []() -> int { throw std::runtime_error("boom"); },
-     "std::runtime_error: boom"},
+     "boom"},
     {"string", []() -> int { throw std::string{"boom"}; }, "boom"},
     {"literal", []() -> int { throw "boom"; }, "boom"},
     {"int", []() -> int { throw 42; }, "exception of type int"},
@@ -125,7 +125,7 @@ TEST_CASE("all who wait for a failing load get its error, the next loads") {
         throw std::runtime_error("boom");
       },
       [&](const result<int>& r) {
-        failures += !r && r.error().reason == "std::runtime_error: boom";
+        failures += !r && r.error().reason == "boom";
       });
   hold.open();
   REQUIRE(eventually([&] { return failures == 10; }));

@@ -1,5 +1,7 @@
 #include "coopcache/core/error.hpp"
 
+#include "coopcache/core/text.hpp"
+
 namespace coopcache {
 
 std::string_view to_string(errc code) noexcept {
@@ -32,14 +34,26 @@ std::string_view to_string(errc code) noexcept {
   return "unknown";
 }
 
+bool from_string(std::string_view name, errc& code) noexcept {
+  for (std::uint8_t i = 1; to_string(static_cast<errc>(i)) != "unknown"; ++i) {
+    if (to_string(static_cast<errc>(i)) == name) {
+      code = static_cast<errc>(i);
+      return true;
+    }
+  }
+  return false;
+}
+
 std::string to_string(const error& what) {
   std::string result{to_string(what.code)};
   if (!what.reason.empty())
     result += ": " + what.reason;
-  result += " (cache \"" + what.cache + '"';
+  result += " (cache " + core::quoted(what.cache);
   if (!what.key.empty())
-    result += ", key \"" + what.key + '"';
-  return result + ", node \"" + what.node + "\")";
+    result += ", key " + core::quoted(what.key);
+  result += ", node " + core::quoted(what.node);
+  result += ')';
+  return result;
 }
 
 } // namespace coopcache

@@ -42,6 +42,9 @@ enum class errc : std::uint8_t {
 /// The name of a code as it stands in this header.
 [[nodiscard]] COOPCACHE_EXPORT std::string_view to_string(errc code) noexcept;
 
+/// The code of that name; false, and `code` as it was, if there is none.
+COOPCACHE_EXPORT bool from_string(std::string_view name, errc& code) noexcept;
+
 /// What went wrong, where, in words. Holds only strings, so that it stays valid
 /// after node and actor system are gone.
 struct error {

@@ -27,7 +27,8 @@ std::string exception_text() {
   try {
     throw;
   } catch (const std::exception& x) {
-    return current_type() + ": " + x.what();
+    const char* const text = x.what();
+    return text != nullptr && *text != '\0' ? text : current_type();
   } catch (const std::string& text) {
     return text;
   } catch (const char* text) {
