@@ -39,11 +39,13 @@ public:
   }
 
   std::optional<errc> submit(std::uint64_t id, job run) {
-    std::unique_lock guard{mutex_};
+    const std::lock_guard guard{mutex_};
     if (closed_)
       return errc::shutting_down;
-    if (busy() < options_.workers) {
-      if (give(id, run, guard))
+    if (waking_) {
+      // Whoever is on his way looks into the queue.
+    } else if (busy() < options_.workers) {
+      if (give(id, run))
         return std::nullopt;
       if (count(phase::running) + count(phase::blocked) == 0)
         return errc::workers_exhausted; // no thread can be had
@@ -57,22 +59,22 @@ public:
   }
 
   void write_off(std::uint64_t id) {
-    std::unique_lock guard{mutex_};
+    const std::lock_guard guard{mutex_};
     for (const auto& w : workers_) {
       if (w->id == id && (w->now == phase::running || w->now == phase::blocked))
         w->now = phase::lost;
     }
-    feed(guard);
+    feed();
   }
 
   bool block(worker& w) {
-    std::unique_lock guard{mutex_};
+    const std::lock_guard guard{mutex_};
     if (w.now != phase::running)
       return true; // written off already: it takes no place
     if (count(phase::blocked) >= options_.max_blocked)
       return false;
     w.now = phase::blocked;
-    feed(guard);
+    feed();
     return true;
   }
 
@@ -126,12 +128,16 @@ private:
 
   /// Gives a job to an idle worker or to a new one. False if neither is to be
   /// had. Leaves `run` alone in that case.
-  bool give(std::uint64_t id, job& run, std::unique_lock<std::mutex>&) {
+  ///
+  /// One is woken at a time, and wakes the next if there is more to do: waking
+  /// costs more than a small job, and a worker that is awake takes many.
+  bool give(std::uint64_t id, job& run) {
     for (const auto& w : workers_) {
       if (w->now != phase::idle)
         continue;
       w->now = phase::running;
       w->id = id;
+      waking_ = true;
       post(w->mailbox,
            detail::work_order{std::make_shared<job>(std::move(run))});
       return true;
@@ -149,6 +155,7 @@ private:
       fresh->thread = std::thread{[self = shared_from_this(), fresh, first] {
         self->work(fresh, *first);
       }};
+      waking_ = true;
       return true;
     } catch (const std::system_error&) {
       workers_.pop_back(); // the machine has no more threads
@@ -156,13 +163,19 @@ private:
     }
   }
 
-  /// Hands queued jobs to the places that have become free.
-  void feed(std::unique_lock<std::mutex>& guard) {
-    while (!closed_ && !queue_.empty() && busy() < options_.workers) {
-      if (!give(queue_.front().id, queue_.front().run, guard))
-        return;
+  /// Hands a queued job to a place that has become free.
+  void feed() {
+    if (waking_ || closed_ || queue_.empty() || busy() >= options_.workers)
+      return;
+    if (give(queue_.front().id, queue_.front().run))
       queue_.pop_front();
-    }
+  }
+
+  /// A worker that was woken has come.
+  void arrive() {
+    const std::lock_guard guard{mutex_};
+    waking_ = false;
+    feed();
   }
 
   /// Forgets the threads that have ended.
@@ -197,6 +210,7 @@ private:
       const std::lock_guard guard{mutex_};
       me->mailbox = caf::actor_cast<caf::actor>(*self);
     }
+    arrive();
     current_ = {this, me.get()};
     for (job run = std::move(first); run; run = next(*me, *self)) {
       run();
@@ -237,6 +251,8 @@ private:
       self->receive([&](const detail::work_order& x) { result = *x.run; },
                     [&](stop_atom) { stop = true; },
                     [](const caf::exit_msg&) {});
+    if (result)
+      arrive();
     return result;
   }
 
@@ -256,6 +272,7 @@ private:
   std::condition_variable gone_;
   bool closed_ = false;
   bool abandoned_ = false;
+  bool waking_ = false; ///< a worker has a job and has not come for it yet
   std::deque<queued> queue_;
   std::vector<worker_ptr> workers_;
 };
