@@ -418,3 +418,25 @@ TEST_CASE("a thread may outlive the tables that it has read") {
   t = nullptr;
   step.arrive_and_wait();
 }
+
+// A thread-local object that is made before the first read is destroyed after
+// the readers of its thread have been given back.
+TEST_CASE("a thread may read until its very end") {
+  static hot_table* table = nullptr;
+  hot_table t{false, 1};
+  table = &t;
+  REQUIRE(t.put(entry_ptr{entry::make("a", 1)}) == nullptr);
+  static std::atomic<int> seen{0};
+  struct late_reader {
+    ~late_reader() {
+      seen = table->find("a") ? 1 : -1;
+    }
+  };
+  std::thread{[&t] {
+    static thread_local const late_reader late;
+    static_cast<void>(late);
+    static_cast<void>(t.find("a"));
+  }}.join();
+  CHECK(seen == 1);
+  CHECK(t.counts().hits == 2);
+}

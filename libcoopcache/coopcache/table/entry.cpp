@@ -10,21 +10,22 @@ namespace coopcache::table {
 
 // -- entry --------------------------------------------------------------------
 
-entry::entry(std::string_view key, std::size_t offset, std::size_t size,
-             const value_ops* ops, std::int64_t wall_ms) noexcept
-  : ops_(ops), key_size_(static_cast<std::uint32_t>(key.size())),
-    value_offset_(static_cast<std::uint32_t>(offset)),
-    wall_offset_(wall_ms != 0 ? static_cast<std::uint32_t>(offset + size) : 0) {
+entry::entry(std::string_view key, std::size_t offset, const value_ops* ops,
+             std::int64_t wall_ms) noexcept
+  : has_wall_(wall_ms != 0), ops_(ops),
+    key_size_(static_cast<std::uint32_t>(key.size())),
+    value_offset_(static_cast<std::uint32_t>(offset)) {
+  static_assert(sizeof(entry) == 104, "every byte counts a million times");
   char* const self = reinterpret_cast<char*>(this);
   std::memcpy(self + sizeof(entry), key.data(), key.size());
-  if (wall_offset_ != 0)
-    std::memcpy(self + wall_offset_, &wall_ms, sizeof wall_ms);
+  if (has_wall_)
+    std::memcpy(self + wall_offset(), &wall_ms, sizeof wall_ms);
 }
 
 std::int64_t entry::wall_ms() const noexcept {
   std::int64_t result = 0;
-  if (wall_offset_ != 0)
-    std::memcpy(&result, reinterpret_cast<const char*>(this) + wall_offset_,
+  if (has_wall_)
+    std::memcpy(&result, reinterpret_cast<const char*>(this) + wall_offset(),
                 sizeof result);
   return result;
 }

@@ -20,11 +20,13 @@ class stripes;
 /// What an entry must know of the type of its value.
 struct value_ops {
   const std::type_info* type;
+  std::size_t size;
   void (*destroy)(void* value) noexcept;
 };
 
 template <class T>
-inline constexpr value_ops value_ops_of{&typeid(T), [](void* value) noexcept {
+inline constexpr value_ops value_ops_of{&typeid(T), sizeof(T),
+                                        [](void* value) noexcept {
                                           static_cast<T*>(value)->~T();
                                         }};
 
@@ -60,8 +62,7 @@ public:
       release(memory);
       throw;
     }
-    return new (memory)
-      entry(key, offset, sizeof(type), &value_ops_of<type>, wall_ms);
+    return new (memory) entry(key, offset, &value_ops_of<type>, wall_ms);
   }
 
   [[nodiscard]] std::string_view key() const noexcept {
@@ -115,8 +116,8 @@ private:
 
   static constexpr std::int64_t striped_bias = std::int64_t{1} << 48;
 
-  entry(std::string_view key, std::size_t offset, std::size_t size,
-        const value_ops* ops, std::int64_t wall_ms) noexcept;
+  entry(std::string_view key, std::size_t offset, const value_ops* ops,
+        std::int64_t wall_ms) noexcept;
   ~entry() = default;
 
   static std::size_t value_offset(std::size_t key_size,
@@ -131,13 +132,17 @@ private:
   void deref_striped() noexcept;
   void destroy() noexcept;
 
+  [[nodiscard]] std::size_t wall_offset() const noexcept {
+    return value_offset_ + ops_->size;
+  }
+
+  bool has_wall_; ///< in the last byte of the record
   std::atomic<std::int64_t> refs_{1};
   std::atomic<stripes*> stripes_{nullptr};
   const value_ops* ops_;
   std::uint64_t hash_ = 0;
   std::uint32_t key_size_;
   std::uint32_t value_offset_;
-  std::uint32_t wall_offset_; ///< 0 for none
 };
 
 /// A counted reference to an entry; empty by default. As thread-safe as a

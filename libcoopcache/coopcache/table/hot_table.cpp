@@ -151,14 +151,23 @@ public:
     free_.push_back(r); // `add` has reserved the room
   }
 
+  /// For destructors that run when their thread has given its reader back.
+  /// Shared, so that a count may get lost.
+  reader* spare() noexcept {
+    return &spare_;
+  }
+
   read_counts sum() const {
     const std::lock_guard guard{mutex_};
     read_counts result;
-    for (const auto& r : all_) {
-      result.hits += r->hits.load(std::memory_order_relaxed);
-      result.misses += r->misses.load(std::memory_order_relaxed);
-      result.joined += r->joined.load(std::memory_order_relaxed);
-    }
+    const auto add_up = [&result](const reader& r) {
+      result.hits += r.hits.load(std::memory_order_relaxed);
+      result.misses += r.misses.load(std::memory_order_relaxed);
+      result.joined += r.joined.load(std::memory_order_relaxed);
+    };
+    add_up(spare_);
+    for (const auto& r : all_)
+      add_up(*r);
     return result;
   }
 
@@ -169,6 +178,7 @@ private:
   }
 
   mutable std::mutex mutex_;
+  reader spare_;
   std::vector<std::unique_ptr<reader>> all_;
   std::vector<reader*> free_;
 };
@@ -184,6 +194,9 @@ struct reader_slot {
 constexpr std::size_t reader_slots = 16;
 constinit thread_local std::array<reader_slot, reader_slots> near_readers{};
 
+/// Set when the readers of the thread have been given back.
+constinit thread_local bool thread_ended = false;
+
 /// All readers that a thread has taken; gives them back when it ends.
 struct owned_readers {
   struct owned {
@@ -195,6 +208,7 @@ struct owned_readers {
   std::vector<owned> all;
 
   ~owned_readers() {
+    thread_ended = true;
     near_readers.fill({});
     for (const auto& each : all)
       if (const auto home = each.home.lock())
@@ -217,6 +231,8 @@ void bump(std::atomic<std::uint64_t>& counter) noexcept {
 }
 
 reader& hot_table::register_thread() noexcept {
+  if (thread_ended)
+    return *readers_->spare();
   static thread_local owned_readers owned;
   std::erase_if(owned.all, [](const auto& o) { return o.home.expired(); });
   for (const auto& each : owned.all) {
@@ -443,7 +459,16 @@ void hot_table::erase(entry& e) noexcept {
   }
   retire(e);
   if (s.mask + 1 > min_capacity && live_ * 8 < s.mask + 1)
-    rebuild((s.mask + 1) / 2);
+    shrink((s.mask + 1) / 2);
+}
+
+/// Gives memory back, if there is memory for it.
+void hot_table::shrink(std::size_t capacity) noexcept {
+  try {
+    rebuild(capacity);
+  } catch (const std::bad_alloc&) {
+    return; // the array stays as it is
+  }
 }
 
 /// Copies the entries into a new array; readers go on in the old one.

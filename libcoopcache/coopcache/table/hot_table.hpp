@@ -100,8 +100,8 @@ public:
   /// Removes and retires all entries; `f` sees each of them first.
   void clear(const std::function<void(entry&)>& f);
 
-  /// Bytes of an entry's share of the array, which is at least 3/8 full after
-  /// it has grown.
+  /// Bytes of an entry's share of the array: of one that has grown by puts
+  /// alone, which is 3/8 to 3/4 full.
   static constexpr std::uint64_t slot_charge = 22;
 
   /// Bytes of the reference counts per thread, beside the entries.
@@ -126,6 +126,7 @@ private:
   [[nodiscard]] reader& mine() noexcept;
   [[nodiscard]] reader& register_thread() noexcept;
   void rebuild(std::size_t capacity);
+  void shrink(std::size_t capacity) noexcept;
   static void retire_striped(entry& e) noexcept;
 
   std::atomic<slots*> slots_;

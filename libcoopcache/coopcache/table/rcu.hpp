@@ -5,9 +5,17 @@
 /// register at their first read and unregister at their exit. Private to
 /// `table`.
 
-#if !defined(_LGPL_SOURCE) && !defined(__clang_analyzer__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__clang_analyzer__)
+#  define COOPCACHE_CALL_RCU 1
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer)
+#    define COOPCACHE_CALL_RCU 1
+#  endif
+#endif
+#if !defined(_LGPL_SOURCE) && !defined(COOPCACHE_CALL_RCU)
 /// The functions inlined by it have fewer than ten lines each, which their
-/// licence allows in any program.
+/// licence allows in any program. The sanitizers object to an alignment in
+/// them, so they are called there.
 #  define _LGPL_SOURCE
 #endif
 // A `thread_local` of another translation unit may need a constructor, so C++
