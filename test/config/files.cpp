@@ -78,7 +78,7 @@ TEST_CASE("every bad example is refused at a line and column, if it has any") {
 TEST_CASE("the demo's configuration is what its summary talks about") {
   const auto value = load_config(source / "config/demo.json");
   REQUIRE(value.caches.contains("checksums"));
-  CHECK(value.caches.at("checksums").memory_limit == 16 << 20);
+  CHECK(value.caches.at("checksums").memory_limit == 64 << 20);
 }
 
 TEST_CASE("a file that cannot be read is a fault of its own") {
