@@ -41,6 +41,18 @@ TEST_CASE("a refresh loads anew while the old value is served") {
   CHECK(c.stats().entries == 1);
 }
 
+TEST_CASE("a refresh right after a load runs another load") {
+  one_node n;
+  auto c = n.open<int>();
+  for (int i = 0; i < 500; ++i) {
+    const auto key = std::to_string(i);
+    CHECK(c.fetch(key, [] { return 1; }).value_or(0) == 1);
+    CHECK(c.refresh(key, [] { return 2; }).value_or(0) == 2);
+    CHECK(c.fetch(key).value_or(0) == 2);
+  }
+  CHECK(c.stats().loads == 1000);
+}
+
 TEST_CASE("a refresh that fails leaves the old value in place") {
   one_node n;
   auto c = n.open<int>();

@@ -49,8 +49,13 @@ flights::seat flights::join(std::string_view key, hot_table* table,
   const std::lock_guard guard{s.mutex};
   if (s.closed)
     return {.hit = {}, .joined = nullptr, .closed = true};
-  if (const auto at = s.current.find(key); at != s.current.end())
-    return {.hit = {}, .joined = at->second};
+  if (const auto at = s.current.find(key); at != s.current.end()) {
+    if (table != nullptr || !at->second->landed())
+      return {.hit = {}, .joined = at->second};
+    // It has ended before this call began: not what a refresh asks for.
+    s.superseded.push_back(std::move(at->second));
+    s.current.erase(at);
+  }
   if (table != nullptr)
     if (auto hit = table->find(key))
       return {.hit = std::move(hit), .joined = nullptr};
