@@ -19,6 +19,19 @@ namespace coopcache::actor {
 
 using job = std::function<void()>;
 
+namespace {
+
+/// Keeps for ever what must not be destroyed because the actor system may be
+/// gone. Reachable, so that leak checkers know that it is on purpose.
+void leave_behind(std::unique_ptr<caf::scoped_actor> self) {
+  static std::mutex mutex;
+  static auto* const all = new std::vector<std::unique_ptr<caf::scoped_actor>>;
+  const std::lock_guard guard{mutex};
+  all->push_back(std::move(self));
+}
+
+} // namespace
+
 struct worker_pool::worker {
   enum class phase { running, blocked, lost, idle, leaving, gone };
 
@@ -220,7 +233,7 @@ private:
     const std::lock_guard guard{mutex_};
     me->mailbox = nullptr;
     if (abandoned_)
-      static_cast<void>(self.release()); // the actor system may be gone
+      leave_behind(std::move(self));
     else
       self.reset();
     me->now = phase::gone;
