@@ -41,13 +41,15 @@ TEST_CASE("every way to return a value is answered, and stored or not") {
     {"expired", [] { return cached(text{"v"}, wall_now() - 1ms); }, false},
     {"expired for", [] { return cached(text{"v"}, 0s); }, false},
   };
-  for (const auto& [key, loader, stored] : rows) {
+  for (const auto& each : rows) {
+    const auto& key = each.key;
+    const auto& loader = each.loader;
     CAPTURE(key);
     const auto r = c.fetch(key, loader);
     REQUIRE(r);
     CHECK(*r == "v");
-    CHECK(c.get_if_present(key).has_value() == stored);
-    CHECK((c.fetch(key, loader).how() == source::hit) == stored);
+    CHECK(c.get_if_present(key).has_value() == each.stored);
+    CHECK((c.fetch(key, loader).how() == source::hit) == each.stored);
   }
 }
 
@@ -87,12 +89,13 @@ TEST_CASE("every way to fail is answered with its text, and never stored") {
     {"int", []() -> int { throw 42; }, "exception of type int"},
     {"odd", []() -> int { throw odd{}; }, "odd"},
   };
-  for (const auto& [key, loader, reason] : rows) {
+  for (const auto& each : rows) {
+    const auto& key = each.key;
     CAPTURE(key);
-    const auto r = c.fetch(key, loader);
+    const auto r = c.fetch(key, each.loader);
     REQUIRE_FALSE(r);
     CHECK(r.error().code == errc::fetch_failed);
-    CHECK(r.error().reason.find(reason) != std::string::npos);
+    CHECK(r.error().reason.find(each.reason) != std::string::npos);
     CHECK(r.error().key == key);
     const auto again = c.fetch(key, [] { return 7; });
     CHECK(again.value_or(0) == 7);
