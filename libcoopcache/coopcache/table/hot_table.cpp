@@ -42,8 +42,8 @@ word pack(const entry* e, std::uint64_t hash) noexcept {
 }
 
 entry* unpack(word w) noexcept {
-  return reinterpret_cast<entry*>(
-    w & address_mask); // NOLINT(performance-no-int-to-ptr)
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a slot is a packed address
+  return reinterpret_cast<entry*>(w & address_mask);
 }
 
 bool is_entry(word w) noexcept {
