@@ -9,7 +9,6 @@
 #include <caf/default_enum_inspect.hpp>
 #include <caf/is_error_code_enum.hpp>
 #include <caf/result.hpp>
-#include <caf/string_view.hpp>
 #include <caf/type_id.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/unit.hpp>

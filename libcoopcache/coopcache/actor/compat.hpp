@@ -50,11 +50,14 @@ caf::message_id expect_response(Self* self, caf::behavior handler) {
 }
 
 /// Sends the message that an actor expects; no effect if it has ended.
-template <class... Ts>
-void respond(const caf::strong_actor_ptr& to, caf::message_id id, Ts&&... xs) {
-  to->enqueue(caf::make_mailbox_element(nullptr, id, {},
-                                        std::forward<Ts>(xs)...),
-              nullptr);
+template <class T>
+void respond(const caf::strong_actor_ptr& to, caf::message_id id, T&& x) {
+#if CAF_MAJOR_VERSION >= 1
+  auto element = caf::make_mailbox_element(nullptr, id, std::forward<T>(x));
+#else
+  auto element = caf::make_mailbox_element(nullptr, id, {}, std::forward<T>(x));
+#endif
+  to->enqueue(std::move(element), nullptr);
 }
 
 /// Makes an actor deaf to exit messages, but for `kill`.
