@@ -45,8 +45,6 @@ public:
     std::unique_ptr<table::loader> work; ///< null: the declared loader
     fetch_options options;
     bool refresh = false; ///< load even if there is a value
-    /// The loader refers to what the caller owns: see `borrowed`.
-    bool borrowed = false;
   };
 
   cache_base(std::string name_arg, const cache_options& options_arg,

@@ -141,6 +141,26 @@ table::flights::seat cache_core::join(request& what) {
   return seat;
 }
 
+/// The answer, where there is nothing to wait for. Else it is noted that the
+/// load `within`, if any, waits for the flight.
+std::optional<detail::answer>
+cache_core::begin_wait(const table::flights::seat& seat, std::string_view key,
+                       const table::flight_ptr& within) {
+  if (seat.hit)
+    return detail::answer{seat.hit, nullptr, source::hit};
+  if (seat.closed)
+    return fail(errc::shutting_down, "the node has shut down", key);
+  if (seat.joined == nullptr)
+    return fail(errc::no_loader, "neither the fetch nor the cache has a loader",
+                key);
+  if (within != nullptr && !node_->begin_wait(within->id, seat.joined->id))
+    return fail(errc::load_cycle,
+                "the load of \"" + within->key
+                  + "\" asks for a key that waits for it",
+                key);
+  return std::nullopt;
+}
+
 detail::answer cache_core::fetch(request what) {
   if (auto early = refuse(what))
     return *std::move(early);
@@ -159,18 +179,8 @@ detail::answer cache_core::fetch(request what) {
                          ? what.options.within.flight()
                          : running_load;
   const auto seat = join(what);
-  if (seat.hit)
-    return {seat.hit, nullptr, source::hit};
-  if (seat.closed)
-    return fail(errc::shutting_down, "the node has shut down", what.key);
-  if (seat.joined == nullptr)
-    return fail(errc::no_loader, "neither the fetch nor the cache has a loader",
-                what.key);
-  if (within != nullptr && !node_->begin_wait(within->id, seat.joined->id))
-    return fail(errc::load_cycle,
-                "the load of \"" + within->key
-                  + "\" asks for a key that waits for it",
-                what.key);
+  if (auto now = begin_wait(seat, what.key, within))
+    return *std::move(now);
   const auto waited = seat.joined->wait(deadline, options.max_waiters);
   if (within != nullptr)
     node_->end_wait(within->id, seat.joined->id);
@@ -199,25 +209,12 @@ void cache_core::fetch(request what,
                         ? what.options.within.flight()
                         : running_load;
   const auto seat = join(what);
-  if (seat.hit)
-    return who->deliver({seat.hit, nullptr, source::hit});
-  if (seat.closed)
-    return who->deliver(
-      fail(errc::shutting_down, "the node has shut down", what.key));
-  if (seat.joined == nullptr)
-    return who->deliver(fail(errc::no_loader,
-                             "neither the fetch nor the cache has a loader",
-                             what.key));
-  if (within != nullptr) {
-    if (!node_->begin_wait(within->id, seat.joined->id))
-      return who->deliver(fail(errc::load_cycle,
-                               "the load of \"" + within->key
-                                 + "\" asks for a key that waits for it",
-                               what.key));
+  if (auto now = begin_wait(seat, what.key, within))
+    return who->deliver(*std::move(now));
+  if (within != nullptr)
     who->settled = [node = node_, from = within->id, to = seat.joined->id] {
       node->end_wait(from, to);
     };
-  }
   who->whose = seat.fresh ? source::loaded : source::joined;
   who->deadline = core::later(table::precise_now(), patience);
   const auto deadline = who->deadline;

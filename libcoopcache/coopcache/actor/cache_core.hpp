@@ -124,6 +124,9 @@ private:
                                     std::string_view key) const;
   [[nodiscard]] std::optional<detail::answer> refuse(const request& what) const;
   table::flights::seat join(request& what);
+  [[nodiscard]] std::optional<detail::answer>
+  begin_wait(const table::flights::seat& seat, std::string_view key,
+             const table::flight_ptr& within);
   void run(const table::flight_ptr& f);
   void land(const table::flight_ptr& f, table::landing how, bool inline_ok);
   void answer(const table::flight_ptr& f, table::landing how, bool inline_ok);
