@@ -111,8 +111,7 @@ std::optional<detail::answer> cache_core::refuse(const request& what) const {
 
 // -- fetching -----------------------------------------------------------------
 
-/// Finds the flight or the value of a key, or publishes a new flight and tells
-/// the actor.
+/// Finds the flight or the value of a key, or publishes a new flight.
 table::flights::seat cache_core::join(request& what) {
   if (what.work == nullptr && declared_)
     what.work = declared_();
@@ -128,7 +127,6 @@ table::flights::seat cache_core::join(request& what) {
                             });
   if (seat.fresh) {
     table.count_miss();
-    static_cast<void>(post(start{seat.joined}));
   } else if (seat.joined != nullptr) {
     if (seat.joined->landed() && seat.joined->how().reusable) {
       // The value is on its way into the table.
@@ -142,7 +140,8 @@ table::flights::seat cache_core::join(request& what) {
 }
 
 /// The answer, where there is nothing to wait for. Else it is noted that the
-/// load `within`, if any, waits for the flight.
+/// load `within`, if any, waits for the flight; a new flight starts only then,
+/// so that what its loader does in turn finds the note.
 std::optional<detail::answer>
 cache_core::begin_wait(const table::flights::seat& seat, std::string_view key,
                        const table::flight_ptr& within) {
@@ -158,6 +157,8 @@ cache_core::begin_wait(const table::flights::seat& seat, std::string_view key,
                 "the load of \"" + within->key
                   + "\" asks for a key that waits for it",
                 key);
+  if (seat.fresh)
+    static_cast<void>(post(start{seat.joined}));
   return std::nullopt;
 }
 
