@@ -94,7 +94,7 @@ table::entry_ptr make_entry(std::string_view key, U&& value,
     table::entry::make<T>(key, T(std::forward<U>(value)), when.wall_ms)};
   result->charge = charge_of(key, result->template value<T>(),
                              when.wall_ms != 0);
-  result->expires_at = when.expires_at;
+  result->expire_at(when.expires_at);
   return result;
 }
 

@@ -39,7 +39,7 @@ struct kept {
   record& make(std::uint64_t charge, instant expires_at = never) {
     record& r = records.emplace_back();
     r.charge = charge;
-    r.expires_at = expires_at;
+    r.expire_at(expires_at);
     return r;
   }
 

@@ -106,17 +106,18 @@ TEST_CASE("a loader that fetches its own key through others gets an error") {
   auto other = n.open<int>();
   // Many rounds: a load can end before who asked for it looks again.
   for (int round = 0; round < 300; ++round) {
-    const auto key = [round](const char* name) {
-      return name + std::to_string(round);
+    const auto key = [round](char name) {
+      std::string result{name};
+      return result += std::to_string(round);
     };
     errc inner{};
     const auto innermost = [&] {
-      inner = code_of(c.fetch(key("a"), [] { return 1; }));
+      inner = code_of(c.fetch(key('a'), [] { return 1; }));
       return 3;
     };
-    const auto middle = [&] { return c.fetch(key("c"), innermost).value(); };
-    const auto r = c.fetch(key("a"), [&] {
-      return other.fetch(key("b"), middle).value();
+    const auto middle = [&] { return c.fetch(key('c'), innermost).value(); };
+    const auto r = c.fetch(key('a'), [&] {
+      return other.fetch(key('b'), middle).value();
     });
     INFO((r ? std::string{} : to_string(r.error())));
     REQUIRE(r.value_or(0) == 3);

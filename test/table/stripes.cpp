@@ -172,6 +172,51 @@ TEST_CASE("results outlive the table and the thread that took them") {
   CHECK(all.damaged == 0);
 }
 
+// The thread that finds an entry first counts in a small counter of its own.
+TEST_CASE("one thread takes more references than its counter holds") {
+  constexpr std::size_t many = 2'200'000;
+  fixture f;
+  std::vector<entry_ptr> held;
+  held.reserve(many);
+  for (std::size_t i = 0; i < many; ++i)
+    held.push_back(f.table->find("hot"));
+  std::jthread{[&] { held.resize(1); }}.join();
+  erase(*f.table, "hot");
+  await_reclamation();
+  CHECK(f.all.alive == 1);
+  held.clear();
+  CHECK(f.all.alive == 0);
+}
+
+TEST_CASE("one thread drops more references than its counter holds") {
+  constexpr std::size_t many = 2'200'000;
+  fixture f;
+  std::vector<entry_ptr> held(many, f.table->find("hot"));
+  std::jthread{[&] { held.assign(many, f.table->find("hot")); }}.join();
+  held.resize(1);
+  CHECK(f.all.alive == 1);
+  erase(*f.table, "hot");
+  await_reclamation();
+  CHECK(f.all.alive == 1);
+  held.clear();
+  CHECK(f.all.alive == 0);
+}
+
+TEST_CASE("a thread that owned an entry may end before it") {
+  fixture f;
+  entry_ptr kept;
+  std::jthread{[&] { kept = f.table->find("hot"); }}.join();
+  std::jthread{[&] {
+    const entry_ptr copy = kept; // by a thread of the same index
+    kept = f.table->find("hot");
+  }}.join();
+  erase(*f.table, "hot");
+  await_reclamation();
+  CHECK(f.all.alive == 1);
+  kept = entry_ptr{};
+  CHECK(f.all.alive == 0);
+}
+
 TEST_CASE("more threads than stripes count right, at once and in succession") {
   fixture f;
   f.contend("hot");
@@ -194,16 +239,16 @@ TEST_CASE("more threads than stripes count right, at once and in succession") {
   CHECK(f.all.alive == 1);
 }
 
-TEST_CASE("each live thread has a stripe of its own, and gives it back") {
+TEST_CASE("each live thread has an index of its own, and gives it back") {
   for (int round = 0; round < 3; ++round) {
     std::vector<std::uint32_t> taken(8);
     std::barrier all_live{8};
     on_threads(8, [&](std::size_t i) {
-      taken[i] = coopcache::table::my_stripe();
+      taken[i] = coopcache::table::thread_index();
       all_live.arrive_and_wait();
     });
     std::sort(taken.begin(), taken.end());
     CHECK(std::adjacent_find(taken.begin(), taken.end()) == taken.end());
-    CHECK(taken.back() < stripe_count);
+    CHECK(taken.back() < stripe_count); // the lowest that are free
   }
 }

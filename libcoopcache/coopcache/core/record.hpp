@@ -36,20 +36,29 @@ struct record {
   /// True while linked into the timer wheel.
   bool scheduled = false;
 
-  // What readers touch comes last, next to the key.
+  /// How contended the entry was seen in a tick; see `hot_table`.
+  std::atomic<std::uint16_t> contention{0};
 
-  /// The value must not be served at or after this instant.
+  /// The value must not be served at or after this instant. Set by `expire_at`.
   instant expires_at = never;
+
+  // What every hit touches comes last, next to the key.
 
   /// The tick of the last read or write. Written by readers, at most once a
   /// tick each.
   std::atomic<tick> stamp{0};
 
-  /// How contended the entry was seen in the tick of `stamp`; see `hot_table`.
-  std::atomic<std::uint16_t> contention{0};
-
   /// Read since the hand of SIEVE last passed.
   std::atomic<bool> visited{false};
+
+  /// Whether `expires_at` is worth a look.
+  bool may_expire = false;
+
+  /// To be called before readers can find the entry.
+  void expire_at(instant when) noexcept {
+    expires_at = when;
+    may_expire = when != never;
+  }
 
   record() = default;
   record(const record&) = delete;

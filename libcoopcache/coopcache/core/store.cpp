@@ -10,7 +10,7 @@ bool store::admit(record& r, instant now, std::vector<record*>& victims) {
   if (!make_room(r.charge, victims))
     return false;
   if (options_.time_to_live)
-    r.expires_at = std::min(r.expires_at, later(now, *options_.time_to_live));
+    r.expire_at(std::min(r.expires_at, later(now, *options_.time_to_live)));
   r.stamp.store(to_tick(now), std::memory_order_relaxed);
   r.visited.store(false, std::memory_order_relaxed);
   r.stored = true;

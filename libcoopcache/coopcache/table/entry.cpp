@@ -1,30 +1,29 @@
 #include "coopcache/table/entry.hpp"
 
-#include "coopcache/table/rcu.hpp"
 #include "coopcache/table/stripes.hpp"
 
 #include <cstring>
-#include <mutex>
 
 namespace coopcache::table {
 
 // -- entry --------------------------------------------------------------------
 
-entry::entry(std::string_view key, std::size_t offset, const value_ops* ops,
+entry::entry(std::string_view key, std::size_t at, const value_ops* ops,
              std::int64_t wall_ms) noexcept
-  : has_wall_(wall_ms != 0), ops_(ops),
-    key_size_(static_cast<std::uint32_t>(key.size())),
-    value_offset_(static_cast<std::uint32_t>(offset)) {
-  static_assert(sizeof(entry) == 104, "every byte counts a million times");
+  : entry_head{.ops_ = ops},
+    shape_(static_cast<std::uint8_t>((at - sizeof(entry) - key.size())
+                                     | (wall_ms != 0 ? wall_bit : 0))),
+    key_size_(static_cast<std::uint32_t>(key.size())) {
+  static_assert(sizeof(entry) == 96, "every byte counts a million times");
   char* const self = reinterpret_cast<char*>(this);
   std::memcpy(self + sizeof(entry), key.data(), key.size());
-  if (has_wall_)
+  if (wall_ms != 0)
     std::memcpy(self + wall_offset(), &wall_ms, sizeof wall_ms);
 }
 
 std::int64_t entry::wall_ms() const noexcept {
   std::int64_t result = 0;
-  if (has_wall_)
+  if ((shape_ & wall_bit) != 0)
     std::memcpy(&result, reinterpret_cast<const char*>(this) + wall_offset(),
                 sizeof result);
   return result;
@@ -39,87 +38,55 @@ void entry::release(void* memory) noexcept {
 }
 
 void entry::destroy() noexcept {
-  ops_->destroy(reinterpret_cast<char*>(this) + value_offset_);
+  ops_->destroy(reinterpret_cast<char*>(this) + offset());
   this->~entry();
   release(this);
 }
 
-void entry::ref_striped() noexcept {
-  const rcu::read_guard guard;
-  const std::uint32_t mine = my_stripe();
-  stripes* const s = stripes_.load(std::memory_order_acquire);
-  if (s != nullptr && mine < stripe_count)
-    s->add(mine, 1);
-  else
-    refs_.fetch_add(1, std::memory_order_relaxed);
+[[gnu::flatten]] void entry::count_shared(std::int64_t n) noexcept {
+  const std::uint32_t me = detail::own_index;
+  if (owner_.load(std::memory_order_relaxed) == striped && me < stripe_count) {
+    const short_section guard{me};
+    if (add_striped(n, me))
+      return;
+  }
+  if (refs_.fetch_add(n, std::memory_order_acq_rel) + n == 0)
+    destroy();
 }
 
-void entry::deref_striped() noexcept {
-  {
-    const rcu::read_guard guard;
-    const std::uint32_t mine = my_stripe();
-    stripes* const s = stripes_.load(std::memory_order_acquire);
-    if (s != nullptr && mine < stripe_count) {
-      s->add(mine, -1);
-      return;
-    }
+/// So that a thread that takes references which another one drops cannot make
+/// the owner's small counter overflow.
+void entry::pour_own() noexcept {
+  refs_.fetch_add(own_refs_.load(std::memory_order_relaxed),
+                  std::memory_order_relaxed);
+  own_refs_.store(0, std::memory_order_relaxed);
+}
+
+/// Makes `who` the owner if there is none. Requires: inside the read-side
+/// critical section that found the entry.
+void entry::adopt(std::uint32_t who) noexcept {
+  if (who == shared_index || !has_sections())
+    return;
+  refs_.fetch_add(bias, std::memory_order_relaxed);
+  std::uint8_t none = no_owner;
+  if (!owner_.compare_exchange_strong(none, static_cast<std::uint8_t>(who),
+                                      std::memory_order_relaxed))
+    refs_.fetch_sub(bias, std::memory_order_relaxed);
+}
+
+/// Adds what was counted beside `refs_` to it, takes one bias away and drops
+/// one reference. Requires: no thread counts there any more.
+void entry::settle(stripes* counted) noexcept {
+  std::int64_t owed = own_refs_.load(std::memory_order_relaxed) - bias - 1;
+  if (counted != nullptr) {
+    owed += counted->sum();
+    delete counted;
   }
-  if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+  if (refs_.fetch_add(owed, std::memory_order_acq_rel) + owed == 0)
     destroy();
 }
 
 // -- stripes ------------------------------------------------------------------
-
-namespace {
-
-/// Hands out stripe indices to threads.
-struct stripe_indices {
-  std::mutex mutex;
-  std::uint32_t taken = 0; ///< bit set
-
-  std::uint32_t take() noexcept {
-    const std::lock_guard guard{mutex};
-    for (std::uint32_t i = 0; i < stripe_count; ++i) {
-      if ((taken >> i & 1U) == 0) {
-        taken |= 1U << i;
-        return i;
-      }
-    }
-    return stripe_count;
-  }
-
-  void give_back(std::uint32_t index) noexcept {
-    const std::lock_guard guard{mutex};
-    taken &= ~(1U << index);
-  }
-};
-
-/// Never destroyed: threads may end after the statics of the program.
-stripe_indices& indices() {
-  static auto* const all = new stripe_indices;
-  return *all;
-}
-
-/// Gives the index back when the thread ends.
-struct index_owner {
-  index_owner() {
-    stripe_index = indices().take();
-  }
-
-  ~index_owner() {
-    if (stripe_index < stripe_count)
-      indices().give_back(stripe_index);
-    stripe_index = stripe_count;
-  }
-};
-
-} // namespace
-
-constinit thread_local std::uint32_t stripe_index = not_asked;
-
-void take_stripe() noexcept {
-  static thread_local const index_owner owner;
-}
 
 std::int64_t stripes::sum() const noexcept {
   std::int64_t result = 0;
@@ -128,21 +95,28 @@ std::int64_t stripes::sum() const noexcept {
   return result;
 }
 
-void stripes::give(entry& e, const std::shared_ptr<std::atomic<int>>& in_use) {
-  if (e.stripes_.load(std::memory_order_relaxed) != nullptr)
+void stripes::give(entry& e,
+                   const std::shared_ptr<std::atomic<int>>& in_use) noexcept {
+  if (e.owner_.load(std::memory_order_relaxed) == entry::striped
+      || !has_sections())
     return;
   if (in_use->fetch_add(1, std::memory_order_relaxed) >= max_striped) {
     in_use->fetch_sub(1, std::memory_order_relaxed);
     return;
   }
-  auto* const fresh = new stripes(in_use);
-  e.refs_.fetch_add(entry::striped_bias, std::memory_order_relaxed);
-  stripes* expected = nullptr;
-  if (!e.stripes_.compare_exchange_strong(expected, fresh,
-                                          std::memory_order_acq_rel)) {
-    e.refs_.fetch_sub(entry::striped_bias, std::memory_order_relaxed);
-    delete fresh;
+  auto* const fresh = new (std::nothrow) stripes(in_use);
+  if (fresh == nullptr) {
+    in_use->fetch_sub(1, std::memory_order_relaxed);
+    return;
   }
+  stripes* none = nullptr;
+  if (!e.stripes_.compare_exchange_strong(none, fresh,
+                                          std::memory_order_acq_rel)) {
+    delete fresh;
+    return;
+  }
+  e.adopt(entry::striped);
+  e.owner_.store(entry::striped, std::memory_order_release);
 }
 
 } // namespace coopcache::table

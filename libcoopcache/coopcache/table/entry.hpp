@@ -2,6 +2,7 @@
 
 #include "coopcache/core/record.hpp"
 #include "coopcache/export.hpp"
+#include "coopcache/table/thread_index.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -14,7 +15,6 @@
 
 namespace coopcache::table {
 
-class entry;
 class stripes;
 
 /// What an entry must know of the type of its value.
@@ -30,6 +30,17 @@ inline constexpr value_ops value_ops_of{&typeid(T), sizeof(T),
                                           static_cast<T*>(value)->~T();
                                         }};
 
+namespace detail {
+
+/// What hits do not look at, and so comes first in an entry.
+struct entry_head {
+  std::atomic<std::int64_t> refs_{1};
+  std::atomic<stripes*> stripes_{nullptr};
+  const value_ops* ops_;
+};
+
+} // namespace detail
+
 /// One key with its immutable value: a single reference-counted allocation
 /// that holds the header, the bytes of the key and the value.
 ///
@@ -40,10 +51,16 @@ inline constexpr value_ops value_ops_of{&typeid(T), sizeof(T),
 ///
 /// Invariants:
 /// 1. Key, value and type never change after construction.
-/// 2. The number of references is `refs_` plus the sum of the stripes, less
-///    `striped_bias` while there are stripes. It is decided to be zero only
-///    while there are none.
-class COOPCACHE_EXPORT entry final : public core::record {
+/// 2. The number of references is `refs_`, and unless `owner_` is `no_owner`,
+///    plus `own_refs_` and the sum of the stripes, less `bias`. It is decided
+///    to be zero only while there is no owner.
+/// 3. There are stripes while `owner_` is `striped`, and not before.
+///
+/// The first thread that finds an entry in a table owns it, and counts in a
+/// counter of its own without the cost of an atomic operation. Source of the
+/// scheme: Choi, Shull and Torrellas, "Biased reference counting", PACT 2018.
+class COOPCACHE_EXPORT entry final : private detail::entry_head,
+                                     public core::record {
 public:
   /// Makes an entry with one reference. `wall_ms` is the wall-clock expiry
   /// that users see: Unix time in milliseconds, 0 for none.
@@ -77,7 +94,7 @@ public:
   template <class T>
   [[nodiscard]] const T& value() const noexcept {
     return *std::launder(reinterpret_cast<const T*>(
-      reinterpret_cast<const char*>(this) + value_offset_));
+      reinterpret_cast<const char*>(this) + offset()));
   }
 
   /// Bytes of the allocation that holds header, key, value and expiry.
@@ -94,27 +111,33 @@ public:
   /// Takes one more reference. Requires: the caller has one, or is inside a
   /// read-side critical section in which a table held the entry.
   void ref() noexcept {
-    if (stripes_.load(std::memory_order_relaxed) == nullptr)
-      refs_.fetch_add(1, std::memory_order_relaxed);
-    else
-      ref_striped();
+    if (!count_own(1))
+      count_shared(1);
   }
 
   /// Drops a reference; the last one destroys value and entry.
   void deref() noexcept {
-    if (stripes_.load(std::memory_order_relaxed) == nullptr) {
-      if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-        destroy();
-    } else {
-      deref_striped();
-    }
+    if (!count_own(-1))
+      count_shared(-1);
   }
 
 private:
   friend class hot_table;
+  friend class retirement;
   friend class stripes;
 
-  static constexpr std::int64_t striped_bias = std::int64_t{1} << 48;
+  /// Values of `owner_` that are no index of a thread.
+  static constexpr std::uint8_t no_owner = 255;
+  static constexpr std::uint8_t striped = 254;
+
+  /// Beyond this the owner pours its count into `refs_`.
+  static constexpr std::int32_t max_own_refs = 1 << 20;
+
+  static constexpr std::uint8_t padding_mask = alignof(std::max_align_t) - 1;
+  static constexpr std::uint8_t wall_bit = 0x80;
+
+  /// Keeps `refs_` from zero while threads count beside it.
+  static constexpr std::int64_t bias = std::int64_t{1} << 48;
 
   entry(std::string_view key, std::size_t offset, const value_ops* ops,
         std::int64_t wall_ms) noexcept;
@@ -128,21 +151,48 @@ private:
   static void* allocate(std::size_t size);
   static void release(void* memory) noexcept;
 
-  void ref_striped() noexcept;
-  void deref_striped() noexcept;
+  /// Counts in `own_refs_`, if the calling thread owns it.
+  bool count_own(std::int32_t n) noexcept {
+    const std::uint32_t me = detail::own_index;
+    if (owner_.load(std::memory_order_relaxed) != me)
+      return false;
+    const short_section guard{me};
+    if (owner_.load(std::memory_order_relaxed) != me)
+      return false;
+    add_own(n);
+    return true;
+  }
+
+  void add_own(std::int32_t n) noexcept {
+    const std::int32_t sum = own_refs_.load(std::memory_order_relaxed) + n;
+    own_refs_.store(sum, std::memory_order_relaxed);
+    if (static_cast<std::uint32_t>(sum + max_own_refs) > 2 * max_own_refs)
+      [[unlikely]]
+      pour_own();
+  }
+
+  void pour_own() noexcept;
+
+  bool add_striped(std::int64_t n, std::uint32_t index) noexcept;
+  void count_shared(std::int64_t n) noexcept;
+  void adopt(std::uint32_t index) noexcept;
+  void settle(stripes* counted) noexcept;
   void destroy() noexcept;
 
   [[nodiscard]] std::size_t wall_offset() const noexcept {
-    return value_offset_ + ops_->size;
+    return offset() + ops_->size;
   }
 
-  bool has_wall_; ///< in the last byte of the record
-  std::atomic<std::int64_t> refs_{1};
-  std::atomic<stripes*> stripes_{nullptr};
-  const value_ops* ops_;
-  std::uint64_t hash_ = 0;
+  /// Of the value.
+  [[nodiscard]] std::size_t offset() const noexcept {
+    return sizeof(entry) + key_size_ + (shape_ & padding_mask);
+  }
+
+  // With `stamp` and `visited` of the record: 16 bytes next to the key.
+  std::uint8_t shape_; ///< bytes between key and value; `wall_bit`
+  std::atomic<std::uint8_t> owner_{no_owner}; ///< index of a thread
+  std::atomic<std::int32_t> own_refs_{0};     ///< written by owners alone
   std::uint32_t key_size_;
-  std::uint32_t value_offset_;
 };
 
 /// A counted reference to an entry; empty by default. As thread-safe as a

@@ -13,8 +13,10 @@ namespace {
 constexpr std::size_t shard_count = 16;
 
 struct key_hash {
+  std::uint64_t seed = hash_seed();
+
   std::size_t operator()(std::string_view key) const noexcept {
-    return hash_of(key);
+    return hash_of(key, seed);
   }
 };
 
@@ -40,7 +42,7 @@ flights::flights() : shards_(std::make_unique<shard[]>(shard_count)) {
 flights::~flights() = default;
 
 flights::shard& flights::shard_of(std::string_view key) const noexcept {
-  return shards_[(hash_of(key) >> 40) % shard_count];
+  return shards_[(key_hash{}(key) >> 40) % shard_count];
 }
 
 flights::seat flights::join(std::string_view key, hot_table* table,

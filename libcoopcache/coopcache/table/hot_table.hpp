@@ -13,9 +13,6 @@
 
 namespace coopcache::table {
 
-class readers;
-struct reader;
-
 /// What fetches did, as counted by the calling threads.
 struct read_counts {
   std::uint64_t hits = 0;
@@ -52,7 +49,9 @@ public:
 
   /// The entry of `key`, or empty if there is none that is good now. Counts
   /// a hit, or nothing.
-  [[nodiscard]] entry_ptr find(std::string_view key) noexcept;
+  [[nodiscard]] entry_ptr find(std::string_view key) noexcept {
+    return entry_ptr{find_and_ref(key)};
+  }
 
   /// Like `find`, but leaves no trace: no count, no stamp.
   [[nodiscard]] entry_ptr peek(std::string_view key) const noexcept;
@@ -117,23 +116,23 @@ public:
 
 private:
   struct slots;
+  struct reader;
 
+  [[nodiscard]] entry* find_and_ref(std::string_view key) noexcept;
   [[nodiscard]] const entry* probe(std::string_view key,
                                    std::uint64_t hash) const noexcept;
   [[nodiscard]] entry* good(std::string_view key) const noexcept;
-  void touch(entry& e, reader& r) noexcept;
-  void sample(entry& e, const reader& r) noexcept;
-  [[nodiscard]] reader& mine() noexcept;
-  [[nodiscard]] reader& register_thread() noexcept;
+  void touch(entry& e, std::uint32_t index) const noexcept;
+  static void first_read(entry& e, std::uint32_t index) noexcept;
+  void sample(entry& e, std::uint32_t index) noexcept;
   void rebuild(std::size_t capacity);
   void shrink(std::size_t capacity) noexcept;
-  static void retire_striped(entry& e) noexcept;
 
   std::atomic<slots*> slots_;
   std::atomic<core::tick> now_;
   const bool stamps_;
-  const std::uint64_t id_;
-  std::shared_ptr<readers> readers_;
+  const std::uint64_t seed_;                ///< of the hash
+  const std::unique_ptr<reader[]> readers_; ///< by index of thread
   std::shared_ptr<std::atomic<int>> striped_;
   std::size_t live_ = 0; ///< entries
   std::size_t used_ = 0; ///< entries and removed slots

@@ -51,6 +51,8 @@ void __tsan_release(void* address);
 }
 #endif
 
+#include <atomic>
+
 namespace coopcache::table::rcu {
 
 #ifdef COOPCACHE_TSAN
@@ -71,9 +73,10 @@ inline void observe() noexcept {
 #endif
 
 /// A read-side critical section: what a reader finds in it stays in memory
-/// until its end. Costs two plain stores.
+/// until its end. Costs two plain stores. Sections nest.
 class read_guard {
 public:
+#ifdef COOPCACHE_CALL_RCU
   read_guard() noexcept {
     urcu_bp_read_lock();
   }
@@ -82,9 +85,49 @@ public:
     publish();
     urcu_bp_read_unlock();
   }
+#else
+  // What `urcu_bp_read_lock` and its twin do, but the thread's record is looked
+  // up once instead of four times: a sixth of a hit.
+  read_guard() noexcept : reader_(record_of_thread()) {
+    cmm_barrier();
+    before_ = reader_->ctr;
+    if ((before_ & URCU_BP_GP_CTR_NEST_MASK) == 0) [[likely]] {
+      set(CMM_LOAD_SHARED(urcu_bp_gp.ctr));
+      urcu_bp_smp_mb_slave();
+    } else {
+      set(before_ + URCU_BP_GP_COUNT);
+    }
+  }
+
+  ~read_guard() {
+    publish();
+    urcu_bp_smp_mb_slave();
+    set(before_);
+    cmm_barrier();
+  }
+#endif
 
   read_guard(const read_guard&) = delete;
   read_guard& operator=(const read_guard&) = delete;
+
+#ifndef COOPCACHE_CALL_RCU
+private:
+  static struct urcu_bp_reader* record_of_thread() noexcept {
+    auto* const known = URCU_TLS(urcu_bp_reader);
+    if (known != nullptr) [[likely]]
+      return known;
+    urcu_bp_register();
+    return URCU_TLS(urcu_bp_reader);
+  }
+
+  // The macro of liburcu reads back what it has written, in C++.
+  void set(unsigned long ctr) noexcept {
+    std::atomic_ref{reader_->ctr}.store(ctr, std::memory_order_relaxed);
+  }
+
+  struct urcu_bp_reader* const reader_;
+  unsigned long before_;
+#endif
 };
 
 } // namespace coopcache::table::rcu

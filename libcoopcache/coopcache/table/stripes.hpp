@@ -1,6 +1,7 @@
 #pragma once
 
 #include "coopcache/table/entry.hpp"
+#include "coopcache/table/thread_index.hpp"
 
 #include <array>
 #include <atomic>
@@ -10,24 +11,10 @@
 
 namespace coopcache::table {
 
-/// Number of threads that can count without sharing; further threads use the
-/// entry's own counter.
+/// Number of threads that can count without sharing, those with the lowest
+/// indices; further threads use the entry's own counter.
 inline constexpr std::uint32_t stripe_count = 16;
-
-/// The stripe of the calling thread once it has asked.
-extern constinit thread_local std::uint32_t stripe_index;
-inline constexpr std::uint32_t not_asked = ~std::uint32_t{0};
-
-/// Gives the calling thread a stripe of its own until it ends, if one is left.
-void take_stripe() noexcept;
-
-/// The stripe of the calling thread, below `stripe_count`, or that value if it
-/// has none. No other live thread has the same.
-[[nodiscard]] inline std::uint32_t my_stripe() noexcept {
-  if (stripe_index == not_asked) [[unlikely]]
-    take_stripe();
-  return stripe_index;
-}
+static_assert(stripe_count <= thread_indices);
 
 /// How many entries of a table may have stripes at the same time.
 inline constexpr int max_striped = 64;
@@ -35,10 +22,10 @@ inline constexpr int max_striped = 64;
 /// Counts references per thread, so that readers of one hot entry do not
 /// write to a shared cache line.
 ///
-/// Each stripe is written by its thread alone, with plain loads and stores,
-/// and inside a read-side critical section. Counts may be negative: a result
-/// may be dropped by another thread than the one that took it. Source of the
-/// scheme: the percpu_ref of the Linux kernel.
+/// Each stripe is written by its thread alone, with plain loads and stores, and
+/// inside a read-side critical section or a short section. Counts may be
+/// negative: a result may be dropped by another thread than the one that took
+/// it. Source of the scheme: the percpu_ref of the Linux kernel.
 class stripes {
 public:
   explicit stripes(std::shared_ptr<std::atomic<int>> in_use) noexcept
@@ -64,7 +51,8 @@ public:
 
   /// Gives `e` stripes if it has none and the table may have more of them.
   /// Requires: inside the read-side critical section that found `e`.
-  static void give(entry& e, const std::shared_ptr<std::atomic<int>>& in_use);
+  static void give(entry& e,
+                   const std::shared_ptr<std::atomic<int>>& in_use) noexcept;
 
 private:
   struct alignas(64) stripe {
@@ -74,5 +62,15 @@ private:
   std::array<stripe, stripe_count> counts_;
   std::shared_ptr<std::atomic<int>> in_use_;
 };
+
+/// Counts in the stripes, if there are any and the thread of that index has
+/// one. Requires: inside a section that the stripes outlast.
+inline bool entry::add_striped(std::int64_t n, std::uint32_t index) noexcept {
+  stripes* const s = stripes_.load(std::memory_order_acquire);
+  if (s == nullptr || index >= stripe_count)
+    return false;
+  s->add(index, n);
+  return true;
+}
 
 } // namespace coopcache::table
