@@ -65,17 +65,24 @@ private:
   detail::answer how_;
 };
 
-/// A loader inside a message. Travels within the process only.
+/// A loader inside a message, made by `carry`. Travels within the process only.
 class local_loader {
 public:
   local_loader() = default;
 
-  explicit local_loader(detail::loader_factory make) : make_(std::move(make)) {
+  /// `type`: of the values that the loaders make.
+  local_loader(detail::loader_factory make, const std::type_info& type)
+    : make_(std::move(make)), type_(&type) {
   }
 
   /// Null if empty.
   [[nodiscard]] std::unique_ptr<table::loader> make() const {
     return make_ ? make_() : nullptr;
+  }
+
+  /// Of the values that the loaders make; `void` if empty.
+  [[nodiscard]] const std::type_info& type() const noexcept {
+    return *type_;
   }
 
   template <class Inspector>
@@ -85,21 +92,8 @@ public:
 
 private:
   detail::loader_factory make_;
+  const std::type_info* type_ = &typeid(void);
 };
-
-namespace detail {
-
-/// A job on its way to a worker.
-struct work_order {
-  std::shared_ptr<std::function<void()>> run;
-
-  template <class Inspector>
-  friend bool inspect(Inspector& f, work_order& x) {
-    return f.object(x).fields();
-  }
-};
-
-} // namespace detail
 
 /// A name for people, a number for machines.
 template <class Inspector>
@@ -125,13 +119,13 @@ CAF_ADD_TYPE_ID(coopcache_types, (coopcache::errc))
 CAF_ADD_TYPE_ID(coopcache_types, (coopcache::cache_stats))
 CAF_ADD_TYPE_ID(coopcache_types, (coopcache::fetched))
 CAF_ADD_TYPE_ID(coopcache_types, (coopcache::local_loader))
-CAF_ADD_TYPE_ID(coopcache_types, (coopcache::detail::work_order))
 
 CAF_ADD_ATOM(coopcache_types, coopcache, fetch_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, clear_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, clear_all_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, stats_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, drain_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, go_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, stop_atom)
 
 CAF_END_TYPE_ID_BLOCK(coopcache_types)

@@ -55,6 +55,10 @@ public:
     actor::respond(to_, id_, fetched{std::move(how)});
   }
 
+  [[nodiscard]] bool quick() const noexcept override {
+    return true;
+  }
+
 private:
   caf::strong_actor_ptr to_;
   caf::message_id id_;
@@ -135,13 +139,18 @@ public:
     if (auto hit = core_->table.find(key))
       return {std::move(hit), source::hit};
     std::binary_semaphore gone{0};
-    result<T> answer{core_->fetch(
-      request{.key = key,
-              .work = std::make_unique<
-                detail::borrowed_loader<T, F>>(loader.function, gone),
-              .options = std::move(options)})};
-    gone.acquire();
-    return answer;
+    detail::answer answer;
+    auto refused = core_->block_on(key, [&] {
+      answer = core_->fetch(
+        request{.key = key,
+                .work = std::make_unique<
+                  detail::borrowed_loader<T, F>>(loader.function, gone),
+                .options = std::move(options)});
+      gone.acquire();
+    });
+    if (refused != nullptr)
+      answer.failure = std::move(refused);
+    return result<T>{std::move(answer)};
   }
 
   /// Like `fetch` of a value or throws `bad_result`.
@@ -150,9 +159,11 @@ public:
     return fetch(key, std::forward<Args>(args)...).value();
   }
 
-  /// Never blocks: calls `done(result<T>)` exactly once, on a hit before it
-  /// returns, else on the worker that finished the load. `done` must be short,
-  /// and what it throws is logged.
+  /// Never blocks: calls `done(result<T>)` exactly once. That may be before it
+  /// returns: on a hit, on an error that is known at once, or if the load has
+  /// just ended. Else it is on the thread that ends the load, or on one of the
+  /// library's if the deadline passes. `done` must be short; what it throws is
+  /// logged and counted. `loader` may be `nullptr`: the declared one.
   template <class F, class Done>
   void fetch_async(std::string_view key, F&& loader, Done done,
                    fetch_options options = {}) const {
@@ -224,17 +235,23 @@ public:
   /// the reference. Returns whether it was called.
   template <class F>
   bool visit(std::string_view key, F&& f) const {
-    return core_->table.visit(
-      key,
-      [](void* context, const table::entry& e) {
-        (*static_cast<std::remove_reference_t<F>*>(context))(
-          e.template value<T>());
-      },
-      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+    if (core_->table.visit(
+          key,
+          [](void* context, const table::entry& e) {
+            (*static_cast<std::remove_reference_t<F>*>(context))(
+              e.template value<T>());
+          },
+          const_cast<void*>(static_cast<const void*>(std::addressof(f)))))
+      return true;
+    const auto landed = core_->find_landed(key);
+    if (landed)
+      f(landed->template value<T>());
+    return static_cast<bool>(landed);
   }
 
   /// Loads anew though there is a value, which is served to others until the
-  /// new one is there. If the load fails, the old value stays.
+  /// new one is there. If the load fails, the old value stays. Blocks like
+  /// `fetch`. `loader` may be `nullptr`: the declared one.
   template <class F>
   result<T> refresh(std::string_view key, F&& loader,
                     fetch_options options = {}) const {
@@ -243,6 +260,10 @@ public:
   }
 
   /// Stores a value. A load of the key that has begun before is not stored.
+  /// Blocks, for the `deadline` of the cache at most. Errors: `no_room` (full,
+  /// or above a limit: the key then has no value), `key_too_large`, `timeout`
+  /// (it happens later), `would_block`, `shutting_down`; `fetch_failed` if
+  /// `until` is no time.
   status put(std::string_view key, T value, const expiry& until = {}) const {
     const auto when = core_->time_of(until);
     if (!when.fault.empty())
@@ -252,6 +273,8 @@ public:
 
   /// When it returns, no fetch that starts later sees the old value. A load
   /// that has begun before answers those who wait for it and is not stored.
+  /// Blocks, for the `deadline` of the cache at most. Errors: `timeout` (it
+  /// happens later), `would_block`, `shutting_down`.
   status clear(std::string_view key) const {
     return core_->clear(key);
   }
@@ -265,6 +288,8 @@ public:
   /// proportion to their number.
   [[nodiscard]] std::vector<std::string> keys() const;
 
+  /// What the cache has done so far, all that has ended before included; on a
+  /// thread of CAF, which must not wait, perhaps not the last of it.
   [[nodiscard]] cache_stats stats() const {
     return core_->stats();
   }
@@ -325,17 +350,20 @@ std::vector<result<T>> cache<T>::fetch_many(std::span<const std::string> keys,
   }
   std::vector<std::optional<result<T>>> found(keys.size());
   std::latch missing{static_cast<std::ptrdiff_t>(keys.size())};
-  for (std::size_t i = 0; i < keys.size(); ++i)
-    fetch_async(
-      keys[i], load_one(keys[i]),
-      [&found, &missing, i](result<T> r) {
-        found[i].emplace(std::move(r));
-        missing.count_down();
-      },
-      options);
-  core_->block_on([&missing] { missing.wait(); });
+  const auto refused = core_->block_on({}, [&] {
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      fetch_async(
+        keys[i], load_one(keys[i]),
+        [&found, &missing, i](result<T> r) {
+          found[i].emplace(std::move(r));
+          missing.count_down();
+        },
+        options);
+    missing.wait();
+  });
   for (auto& each : found)
-    all.push_back(*std::move(each));
+    all.push_back(refused != nullptr ? result<T>{detail::answer{{}, refused}}
+                                     : *std::move(each));
   return all;
 }
 

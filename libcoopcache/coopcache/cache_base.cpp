@@ -15,13 +15,9 @@ using std::chrono::milliseconds;
 /// would be in 1973.
 constexpr std::int64_t least_unix_ms = 100'000'000'000;
 
-/// Longer lives are as good as this one, and the sums stay in range.
-constexpr milliseconds longest{std::chrono::years{200}};
-
 cache_base::timing good_for(milliseconds life, wall_time until) {
   cache_base::timing result;
-  result.expires_at = core::later(table::precise_now(),
-                                  life < longest ? life : longest);
+  result.expires_at = core::later(table::precise_now(), core::clamped(life));
   result.wall_ms = until.time_since_epoch().count();
   result.expired = life <= milliseconds{0};
   return result;
@@ -34,10 +30,11 @@ cache_base::timing good_until(wall_time at, wall_time now) {
 } // namespace
 
 cache_base::timing cache_base::time_of(const expiry& until) {
-  const auto now = std::chrono::floor<milliseconds>(
+  // Rounded so that nothing is served after its time.
+  const auto now = std::chrono::ceil<milliseconds>(
     std::chrono::system_clock::now());
   if (const auto* const life = std::get_if<milliseconds>(&until))
-    return good_for(*life, now + (*life < longest ? *life : longest));
+    return good_for(*life, now + detail::to_life(*life));
   if (const auto* const at = std::get_if<wall_time>(&until))
     return good_until(*at, now);
   if (const auto* const unix_ms = std::get_if<std::int64_t>(&until)) {

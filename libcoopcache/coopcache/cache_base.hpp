@@ -8,10 +8,12 @@
 #include "coopcache/table/flight.hpp"
 #include "coopcache/table/hot_table.hpp"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace coopcache::detail {
 
@@ -24,14 +26,20 @@ public:
   /// Called exactly once, on the worker that finished or on the caller.
   virtual void deliver(answer how) noexcept = 0;
 
-  void notify(const table::landing& how) noexcept final {
+  void settle() noexcept final {
     if (settled)
-      settled();
+      std::exchange(settled, nullptr)();
+  }
+
+  void notify(const table::landing& how) noexcept final {
+    settle();
     deliver({how.value, how.failure, whose});
   }
 
-  /// Set by the cache: whose load it is, and what to do first.
+  /// Set by the cache: whose load it is, how long the caller is ready to wait,
+  /// and what to do first.
   source whose = source::loaded;
+  std::chrono::milliseconds patience{0};
   std::function<void()> settled;
 };
 
@@ -80,7 +88,9 @@ public:
   [[nodiscard]] virtual bool may_block() const noexcept = 0;
 
   /// Calls `wait`, which blocks, so that a worker's place is free meanwhile.
-  virtual void block_on(const std::function<void()>& wait) = 0;
+  /// Empty, or the error `workers_exhausted` if too many wait already.
+  [[nodiscard]] virtual std::shared_ptr<const error>
+  block_on(std::string_view key, const std::function<void()>& wait) = 0;
 
   /// Logs that a callback has thrown.
   virtual void callback_threw(const std::string& what) = 0;

@@ -40,7 +40,8 @@ private:
 
 /// What a fetch may ask for beside the key.
 struct fetch_options {
-  /// How long to wait at most; unset: the `deadline` of the cache.
+  /// How long to wait at most; unset: the `deadline` of the cache. More than
+  /// 200 years counts as 200 years, less than nothing as nothing.
   std::optional<std::chrono::milliseconds> deadline{};
   /// The load that this fetch is made for; see `load_context`.
   load_context within{};

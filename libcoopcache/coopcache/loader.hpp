@@ -7,6 +7,7 @@
 #include "coopcache/outcome.hpp"
 
 #include <concepts>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <semaphore>
@@ -37,7 +38,7 @@ public:
   ~promise();
 
   /// Ends the load. Does nothing more than that on the calling thread but
-  /// answering who waits with a callback.
+  /// answering who waits with a callback. Requires: not moved from.
   void set(outcome<T> how);
 
   /// The load, to be passed on to fetches that are made for it.
@@ -134,6 +135,50 @@ inline void fail_with_exception(const table::flight_ptr& f) {
                                                failure_text(), f->key)});
 }
 
+/// Ends a load whose promise was dropped.
+inline void fail_as_broken(const table::flight_ptr& f) {
+  f->owner->finish(f, {{},
+                       cache_of(*f).make_error(errc::broken_promise,
+                                               "the loader dropped its promise",
+                                               f->key)});
+}
+
+/// Marks that the calling thread calls the asynchronous loader of `f`. If it
+/// throws, its promise is dropped before anybody sees what was thrown: that is
+/// noted here, and what was thrown counts.
+struct starting_load {
+  explicit starting_load(const table::flight& what) noexcept
+    : f(&what), before(std::exchange(current(), this)) {
+  }
+
+  ~starting_load() {
+    current() = before;
+  }
+
+  starting_load(const starting_load&) = delete;
+  starting_load& operator=(const starting_load&) = delete;
+
+  /// Notes the drop if it is due to an exception of the loader.
+  static bool excuses(const table::flight& dropped) noexcept {
+    starting_load* const it = current();
+    if (it == nullptr || it->f != &dropped
+        || std::uncaught_exceptions() <= it->exceptions)
+      return false;
+    it->dropped = true;
+    return true;
+  }
+
+  static starting_load*& current() noexcept {
+    static thread_local starting_load* it = nullptr;
+    return it;
+  }
+
+  const table::flight* const f;
+  starting_load* const before;
+  const int exceptions = std::uncaught_exceptions();
+  bool dropped = false;
+};
+
 /// Whether `F` is a loader that fulfils a promise. The other shapes go first,
 /// so that a generic lambda is not tried with a promise.
 template <class F, class T>
@@ -150,7 +195,7 @@ public:
   void run(const table::flight_ptr& f) noexcept override {
     try {
       if constexpr (is_asynchronous<F, T>)
-        std::invoke(f_, promise<T>{f});
+        start(f);
       else
         f->owner->finish(f, to_landing<T>(*f, call(*f, load_context{f})));
     } catch (...) {
@@ -159,6 +204,13 @@ public:
   }
 
 private:
+  void start(const table::flight_ptr& f) {
+    const starting_load mark{*f};
+    std::invoke(f_, promise<T>{f});
+    if (mark.dropped)
+      fail_as_broken(f);
+  }
+
   outcome<T> call(const table::flight& f, const load_context& context) {
     const std::string_view key{f.key};
     if constexpr (std::is_invocable_v<F&>)
@@ -204,6 +256,10 @@ loader_factory share_loader(std::shared_ptr<F> shared) {
 /// object is gone.
 template <class T, class F>
 class borrowed_loader final : public table::loader {
+  static_assert(!is_asynchronous<F, T>,
+                "a borrowed loader ends before its caller goes on; one that "
+                "fulfils a promise may not have ended by then");
+
 public:
   borrowed_loader(F& f, std::binary_semaphore& gone) noexcept
     : inner_(std::ref(f)), gone_(gone) {
@@ -242,12 +298,8 @@ borrowed(F&& function) noexcept {
 template <class T>
 promise<T>::~promise() {
   const auto& f = context_.flight();
-  if (f != nullptr && !f->claimed())
-    f->owner->finish(f,
-                     {{},
-                      detail::cache_of(*f)
-                        .make_error(errc::broken_promise,
-                                    "the loader dropped its promise", f->key)});
+  if (f != nullptr && !f->claimed() && !detail::starting_load::excuses(*f))
+    detail::fail_as_broken(f);
 }
 
 template <class T>

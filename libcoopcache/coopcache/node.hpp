@@ -115,11 +115,13 @@ private:
   std::unique_ptr<impl> impl_;
 };
 
-/// Wraps a loader for a `fetch` message to the actor of a `cache<T>`.
+/// Wraps a loader for a `fetch` message to the actor of a `cache<T>`; that of a
+/// cache of another type answers `wrong_type`.
 template <class T, class F>
 [[nodiscard]] local_loader carry(F&& loader) {
-  return local_loader{detail::share_loader<T>(
-    std::make_shared<std::decay_t<F>>(std::forward<F>(loader)))};
+  return {detail::share_loader<T>(
+            std::make_shared<std::decay_t<F>>(std::forward<F>(loader))),
+          typeid(T)};
 }
 
 } // namespace coopcache

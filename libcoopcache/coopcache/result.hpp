@@ -142,7 +142,7 @@ private:
 };
 
 /// Whether a request that has no value was carried out.
-class status {
+class [[nodiscard]] status {
 public:
   status() noexcept = default;
 

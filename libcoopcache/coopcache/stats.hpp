@@ -21,6 +21,7 @@ struct cache_stats {
   std::uint64_t refused = 0;    ///< values for which there was no room
   std::uint64_t evicted = 0;    ///< entries that made room for others
   std::uint64_t expired = 0;    ///< entries whose time had come
+  std::uint64_t throws = 0;     ///< callbacks that threw
   std::uint64_t entries = 0;    ///< in the table now
   std::uint64_t bytes = 0;      ///< in the ledger now
   std::uint64_t memory_limit = 0;        ///< bytes
@@ -41,8 +42,8 @@ struct cache_stats {
               f.field("failures", x.failures), f.field("uncached", x.uncached),
               f.field("superseded", x.superseded),
               f.field("refused", x.refused), f.field("evicted", x.evicted),
-              f.field("expired", x.expired), f.field("entries", x.entries),
-              f.field("bytes", x.bytes),
+              f.field("expired", x.expired), f.field("throws", x.throws),
+              f.field("entries", x.entries), f.field("bytes", x.bytes),
               f.field("memory_limit", x.memory_limit),
               f.field("load_time", get, set));
   }

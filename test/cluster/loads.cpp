@@ -322,7 +322,8 @@ struct naive_loads {
           || std::exchange(each.hard_told, true))
         continue;
       result.insert(id);
-      each.leased = false;
+      if (std::exchange(each.leased, false) && limits.backoff)
+        backoff[each.key] = now + *limits.backoff;
     }
     return result;
   }
@@ -388,6 +389,11 @@ struct both_loads {
   void request() {
     const auto key = some_key();
     const auto id = ++last;
+    if (any.one_in(5)) {
+      machine.run_without_lease(id, key, now);
+      model.all[id] = {key, now, false};
+      return;
+    }
     REQUIRE(machine.request(id, key, now) == model.request(id, key, now));
   }
 
@@ -395,7 +401,7 @@ struct both_loads {
     // Mostly one of the newest, sometimes one that has ended or is to come.
     const auto id = last + 1 - std::min(last, any.below(10));
     const auto how = any.any_of(
-      {outcome::cached, outcome::uncached, outcome::failed});
+      {outcome::cached, outcome::uncached, outcome::failed, outcome::not_run});
     const auto decided = machine.finished(id, how, now);
     REQUIRE(decided == model.finished(id, how, now));
     if (decided == verdict::store)

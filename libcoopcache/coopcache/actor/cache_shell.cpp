@@ -12,57 +12,62 @@ namespace coopcache::actor {
 
 namespace {
 
-using promise = caf::typed_response_promise<fetched>;
-
 caf::error to_caf(const error& what) {
   return caf::make_error(what.code, to_string(what));
 }
 
-void deliver(promise& to, detail::answer how) {
-  if (how.failure != nullptr)
-    to.deliver(to_caf(*how.failure));
-  else
-    to.deliver(fetched{std::move(how)});
-}
-
-/// Answers a fetch message. The load ends on a worker, and a promise belongs to
-/// its actor: so the answer goes there first.
+/// Answers a fetch message from whatever thread ends the load, whether the
+/// actor that took the message still lives or not.
 class message_waiter final : public detail::async_waiter {
 public:
-  message_waiter(caf::actor_addr shell, promise to)
-    : shell_(std::move(shell)), to_(std::move(to)) {
+  message_waiter(caf::strong_actor_ptr to, caf::message_id id) noexcept
+    : to_(std::move(to)), id_(id) {
   }
 
   void deliver(detail::answer how) noexcept override {
-    run_in(shell_, [to = to_, how = std::move(how)]() mutable {
-      actor::deliver(to, std::move(how));
-    });
+    if (to_ == nullptr)
+      return; // the sender wants no answer
+    if (how.failure != nullptr)
+      respond(to_, id_, to_caf(*how.failure));
+    else
+      respond(to_, id_, fetched{std::move(how)});
+  }
+
+  [[nodiscard]] bool quick() const noexcept override {
+    return true;
   }
 
 private:
-  caf::actor_addr shell_;
-  promise to_;
+  caf::strong_actor_ptr to_;
+  caf::message_id id_;
 };
 
 core_actor::behavior_type shell(core_actor::pointer self,
                                 std::shared_ptr<cache_core> core) {
   ignore_exits(self);
-  const auto fetch = [self, core](const std::string& key,
-                                  std::unique_ptr<table::loader> work) {
-    auto answer = self->make_response_promise<fetched>();
+  const auto fetch =
+    [self, core](const std::string& key,
+                 std::unique_ptr<table::loader> work) -> caf::result<fetched> {
     if (auto hit = core->table.find(key))
-      deliver(answer, {std::move(hit), nullptr, source::hit});
-    else
-      core->fetch(detail::cache_base::request{.key = key,
-                                              .work = std::move(work),
-                                              .options = {}},
-                  std::make_unique<message_waiter>(self->address(), answer));
-    return answer;
+      return fetched{{std::move(hit), nullptr, source::hit}};
+    auto [to, id] = take_over(self);
+    core->fetch(detail::cache_base::request{.key = key,
+                                            .work = std::move(work),
+                                            .options = {}},
+                std::make_unique<message_waiter>(std::move(to), id));
+    return caf::delegated<fetched>{};
   };
   return {
     [fetch](fetch_atom, const std::string& key) { return fetch(key, nullptr); },
-    [fetch](fetch_atom, const std::string& key, const local_loader& work) {
-      return fetch(key, work.make());
+    [fetch, core](fetch_atom, const std::string& key,
+                  const local_loader& work) -> caf::result<fetched> {
+      auto made = work.make();
+      if (made != nullptr && work.type() != core->type)
+        return to_caf(
+          *core->make_error(errc::wrong_type,
+                            "the loader in the message makes another type",
+                            key));
+      return fetch(key, std::move(made));
     },
     [core](clear_atom, const std::string& key) -> caf::result<void> {
       core->clear_now(key);
@@ -73,9 +78,12 @@ core_actor::behavior_type shell(core_actor::pointer self,
       return {};
     },
     [core](stats_atom) { return core->stats_now(); },
-    [self, core](drain_atom) -> caf::result<void> {
-      if (core->drain())
-        post(core_actor{self}, drain_atom_v);
+    [core](drain_atom) -> caf::result<void> {
+      core->drain();
+      return {};
+    },
+    [self](stop_atom) -> caf::result<void> {
+      self->quit();
       return {};
     },
   };

@@ -3,7 +3,6 @@
 /// @file
 /// What differs between CAF 0.18.7 and 1.x, for the sources that include it.
 
-#include <caf/action.hpp>
 #include <caf/actor.hpp>
 #include <caf/actor_addr.hpp>
 #include <caf/actor_cast.hpp>
@@ -32,11 +31,14 @@ void post(const Handle& to, Ts&&... xs) {
 #endif
 }
 
-/// Calls `f` in the context of an event-based actor, if it still lives.
-template <class F>
-void run_in(const caf::actor_addr& where, F f) {
-  if (auto to = caf::actor_cast<caf::actor>(where))
-    post(to, caf::make_action(std::move(f)));
+/// Whom to answer the current message of `self`, and under which id: `respond`
+/// may do it, from any thread. CAF does not answer it any more.
+template <class Self>
+std::pair<caf::strong_actor_ptr, caf::message_id> take_over(Self* self) {
+  auto& current = *self->current_mailbox_element();
+  const auto id = current.mid;
+  current.mid.mark_as_answered();
+  return {id.is_answered() ? nullptr : current.sender, id.response_id()};
 }
 
 /// Has `handler` called in the context of `self` with one message that is not

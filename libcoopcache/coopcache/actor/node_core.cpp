@@ -1,6 +1,9 @@
 #include "coopcache/actor/node_core.hpp"
 
+#include "coopcache/core/units.hpp"
+
 #include <algorithm>
+#include <atomic>
 #include <iostream>
 #include <stdexcept>
 #include <utility>
@@ -19,7 +22,22 @@ pool_options load_pool(const node_options& from) {
           from.queue_limit};
 }
 
-constexpr pool_options answer_pool{1, 1, 16, ~std::size_t{0}};
+/// Callbacks should be short; one that is not does not hold up the others.
+constexpr pool_options answer_pool{1, 16, 16, ~std::size_t{0},
+                                   std::chrono::milliseconds{200}};
+
+/// Which loads of this process wait for which. Never destroyed: handles may
+/// outlive the statics of the program.
+struct waits {
+  std::atomic<std::uint64_t> last_load{0};
+  std::mutex mutex;
+  core::wait_graph graph;
+};
+
+waits& all_waits() {
+  static auto* const all = new waits;
+  return *all;
+}
 
 } // namespace
 
@@ -76,28 +94,40 @@ std::vector<std::string> node_core::shutdown() {
   }
   for (const auto& [name, cache] : caches)
     cache->close();
-  const auto left = loads.shutdown(cfg.node.shutdown_timeout);
-  auto stuck = answers.shutdown(cfg.node.shutdown_timeout);
+  const auto end = std::chrono::steady_clock::now()
+                   + core::clamped(cfg.node.shutdown_timeout);
+  auto left = loads.shutdown(cfg.node.shutdown_timeout);
+  left.dropped.clear(); // their flights have landed
+  const auto rest = std::max(std::chrono::ceil<std::chrono::milliseconds>(
+                               end - std::chrono::steady_clock::now()),
+                             std::chrono::milliseconds{10});
+  auto told = answers.shutdown(rest);
+  for (const auto& each : told.dropped)
+    each->run(); // somebody waits for it
   table::hot_table::drain();
-  std::vector<std::string> result;
-  for (const auto id : left)
-    result.push_back("load " + std::to_string(id)
-                     + " still runs and was left behind");
-  if (!stuck.empty())
-    result.push_back("a callback still runs and was left behind");
-  for (const auto& line : result)
+  std::vector<std::string> result = std::move(left.running);
+  result.insert(result.end(), told.running.begin(), told.running.end());
+  for (auto& line : result) {
+    line += " still runs and was left behind";
     this->log(log_level::error, line);
+  }
   return result;
 }
 
+std::uint64_t node_core::next_load() noexcept {
+  return ++all_waits().last_load;
+}
+
 bool node_core::begin_wait(std::uint64_t waiter, std::uint64_t target) {
-  const std::lock_guard guard{graph_mutex_};
-  return graph_.add(waiter, target);
+  auto& all = all_waits();
+  const std::lock_guard guard{all.mutex};
+  return all.graph.add(waiter, target);
 }
 
 void node_core::end_wait(std::uint64_t waiter, std::uint64_t target) noexcept {
-  const std::lock_guard guard{graph_mutex_};
-  graph_.remove(waiter, target);
+  auto& all = all_waits();
+  const std::lock_guard guard{all.mutex};
+  all.graph.remove(waiter, target);
 }
 
 void node_core::log(log_level level, std::string_view line) {
@@ -121,7 +151,12 @@ core::instant node_core::tick(core::instant now) {
   core::instant next = core::never;
   for (const auto& cache : all)
     next = std::min(next, cache->tick(now));
+  answers.look_after();
   return next;
+}
+
+std::string text_of(std::chrono::milliseconds length) {
+  return core::milliseconds_text(static_cast<std::uint64_t>(length.count()));
 }
 
 } // namespace coopcache::actor

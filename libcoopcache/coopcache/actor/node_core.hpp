@@ -9,7 +9,7 @@
 
 #include <caf/fwd.hpp>
 
-#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -42,14 +42,16 @@ public:
   /// each loader that still runs.
   std::vector<std::string> shutdown();
 
+  // Loads of several nodes in a process may wait for each other: so these are
+  // for all of them.
+
   /// Names a new load.
-  [[nodiscard]] std::uint64_t next_load() noexcept {
-    return ++last_load_;
-  }
+  [[nodiscard]] static std::uint64_t next_load() noexcept;
 
   /// Notes that a load waits for another; see `core::wait_graph`.
-  [[nodiscard]] bool begin_wait(std::uint64_t waiter, std::uint64_t target);
-  void end_wait(std::uint64_t waiter, std::uint64_t target) noexcept;
+  [[nodiscard]] static bool begin_wait(std::uint64_t waiter,
+                                       std::uint64_t target);
+  static void end_wait(std::uint64_t waiter, std::uint64_t target) noexcept;
 
   void log(log_level level, std::string_view line);
 
@@ -64,9 +66,6 @@ public:
 private:
   core::instant tick(core::instant now);
 
-  std::atomic<std::uint64_t> last_load_{0};
-  std::mutex graph_mutex_;
-  core::wait_graph graph_;
   std::mutex log_mutex_;
   log_sink log_;
   std::mutex caches_mutex_;
@@ -75,6 +74,9 @@ private:
   std::mutex ticker_mutex_;
   std::unique_ptr<ticker> ticker_;
 };
+
+/// A length of time for people.
+[[nodiscard]] std::string text_of(std::chrono::milliseconds length);
 
 /// The load that the calling thread runs, or null.
 [[nodiscard]] const table::flight_ptr& current_load() noexcept;

@@ -8,16 +8,14 @@
 #include <caf/scoped_actor.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <pthread.h>
-#include <system_error>
 #include <thread>
 
 namespace coopcache::actor {
-
-using job = std::function<void()>;
 
 namespace {
 
@@ -37,7 +35,9 @@ struct worker_pool::worker {
 
   phase now = phase::running;
   std::uint64_t id = 0; ///< of the job
-  caf::actor mailbox;   ///< set before the first time idle
+  job_ptr work;         ///< the thread's own while `now` is not idle
+  std::chrono::steady_clock::time_point since{}; ///< when the job began
+  caf::actor mailbox; ///< set before the first time idle
   std::thread thread;
 };
 
@@ -51,14 +51,15 @@ public:
     : sys_(&sys), options_(options) {
   }
 
-  std::optional<errc> submit(std::uint64_t id, job run) {
+  std::optional<errc> submit(std::uint64_t id, job_ptr& what) {
+    graveyard gone; // threads that have ended are joined after the lock
     const std::lock_guard guard{mutex_};
     if (closed_)
       return errc::shutting_down;
     if (waking_) {
       // Whoever is on his way looks into the queue.
     } else if (busy() < options_.workers) {
-      if (give(id, run))
+      if (give(id, what, gone))
         return std::nullopt;
       if (count(phase::running) + count(phase::blocked) == 0)
         return errc::workers_exhausted; // no thread can be had
@@ -67,28 +68,44 @@ public:
     }
     if (queue_.size() >= options_.queue_limit)
       return errc::queue_full;
-    queue_.push_back({id, std::move(run)});
+    queue_.push_back({id, std::move(what)});
     return std::nullopt;
   }
 
+  void look_after() {
+    if (options_.patience.count() == 0)
+      return;
+    graveyard gone;
+    const std::lock_guard guard{mutex_};
+    const auto limit = std::chrono::steady_clock::now() - options_.patience;
+    for (const auto& w : workers_)
+      if (w->now == phase::running && w->since < limit)
+        w->now = phase::lost;
+    feed(gone);
+  }
+
   void write_off(std::uint64_t id) {
+    graveyard gone;
     const std::lock_guard guard{mutex_};
     for (const auto& w : workers_) {
       if (w->id == id && (w->now == phase::running || w->now == phase::blocked))
         w->now = phase::lost;
     }
-    feed();
+    feed(gone);
   }
 
-  bool block(worker& w) {
+  enum class blocking { entered, already, refused };
+
+  blocking block(worker& w) {
+    graveyard gone;
     const std::lock_guard guard{mutex_};
     if (w.now != phase::running)
-      return true; // written off already: it takes no place
+      return blocking::already; // or written off: it takes no place
     if (count(phase::blocked) >= options_.max_blocked)
-      return false;
+      return blocking::refused;
     w.now = phase::blocked;
-    feed();
-    return true;
+    feed(gone);
+    return blocking::entered;
   }
 
   void unblock(worker& w) {
@@ -97,13 +114,14 @@ public:
       w.now = phase::running;
   }
 
-  std::vector<std::uint64_t> shutdown(std::chrono::milliseconds timeout) {
-    std::deque<queued> dropped; // destroyed after the lock is released
-    std::vector<std::uint64_t> left;
+  remainder shutdown(std::chrono::milliseconds timeout) {
+    remainder result;
     std::vector<worker_ptr> all;
     std::unique_lock guard{mutex_};
     closed_ = true;
-    dropped.swap(queue_);
+    for (auto& each : queue_)
+      result.dropped.push_back(std::move(each.what));
+    queue_.clear();
     for (const auto& w : workers_)
       if (w->now == phase::idle)
         post(w->mailbox, stop_atom_v);
@@ -112,18 +130,29 @@ public:
     abandoned_ = true;
     all.swap(workers_);
     for (const auto& w : all)
-      if (w->now != phase::gone)
-        left.push_back(w->id);
+      if (w->now != phase::gone && w->work != nullptr)
+        result.running.push_back(w->work->name());
     guard.unlock();
     for (const auto& w : all)
       end(*w);
-    return left;
+    return result;
   }
 
 private:
   struct queued {
     std::uint64_t id;
-    job run;
+    job_ptr what;
+  };
+
+  /// Threads that have ended, to be joined where no lock is held: their
+  /// `thread_local` variables may run code of the application.
+  struct graveyard {
+    std::vector<worker_ptr> gone;
+
+    ~graveyard() {
+      for (const auto& w : gone)
+        w->thread.join();
+    }
   };
 
   std::size_t count(phase which) const noexcept {
@@ -140,65 +169,69 @@ private:
   }
 
   /// Gives a job to an idle worker or to a new one. False if neither is to be
-  /// had. Leaves `run` alone in that case.
+  /// had. Leaves `what` alone in that case.
   ///
   /// One is woken at a time, and wakes the next if there is more to do: waking
   /// costs more than a small job, and a worker that is awake takes many.
-  bool give(std::uint64_t id, job& run) {
+  bool give(std::uint64_t id, job_ptr& what, graveyard& gone) {
     for (const auto& w : workers_) {
       if (w->now != phase::idle)
         continue;
-      w->now = phase::running;
-      w->id = id;
+      take(*w, id, what);
       waking_ = true;
-      post(w->mailbox,
-           detail::work_order{std::make_shared<job>(std::move(run))});
+      post(w->mailbox, go_atom_v);
       return true;
     }
-    return start(id, run);
+    return start(id, what, gone);
   }
 
-  bool start(std::uint64_t id, job& run) {
-    reap();
+  static void take(worker& w, std::uint64_t id, job_ptr& what) {
+    w.now = phase::running;
+    w.id = id;
+    w.work = std::move(what);
+    w.since = std::chrono::steady_clock::now();
+  }
+
+  bool start(std::uint64_t id, job_ptr& what, graveyard& gone) {
+    reap(gone);
     const auto fresh = std::make_shared<worker>();
-    fresh->id = id;
+    workers_.push_back(fresh);
     try {
-      workers_.push_back(fresh);
-      const auto first = std::make_shared<job>(run);
-      fresh->thread = std::thread{[self = shared_from_this(), fresh, first] {
-        self->work(fresh, *first);
-      }};
-      waking_ = true;
-      return true;
-    } catch (const std::system_error&) {
-      workers_.pop_back(); // the machine has no more threads
+      fresh->thread = std::thread{
+        [self = shared_from_this(), fresh] { self->work(fresh); }};
+    } catch (...) {
+      workers_.pop_back(); // no more threads, or no memory
       return false;
     }
+    take(*fresh, id, what);
+    waking_ = true;
+    return true;
   }
 
   /// Hands a queued job to a place that has become free.
-  void feed() {
+  void feed(graveyard& gone) {
     if (waking_ || closed_ || queue_.empty() || busy() >= options_.workers)
       return;
-    if (give(queue_.front().id, queue_.front().run))
+    if (give(queue_.front().id, queue_.front().what, gone))
       queue_.pop_front();
   }
 
   /// A worker that was woken has come.
   void arrive() {
+    graveyard gone;
     const std::lock_guard guard{mutex_};
     waking_ = false;
-    feed();
+    feed(gone);
   }
 
   /// Forgets the threads that have ended.
-  void reap() {
-    std::erase_if(workers_, [](const auto& w) {
-      if (w->now != phase::gone)
-        return false;
-      w->thread.join();
-      return true;
-    });
+  void reap(graveyard& gone) {
+    const auto at = std::partition(workers_.begin(), workers_.end(),
+                                   [](const auto& w) {
+                                     return w->now != phase::gone;
+                                   });
+    gone.gone.assign(at, workers_.end());
+    workers_.erase(at, workers_.end());
   }
 
   static void end(worker& w) {
@@ -209,7 +242,7 @@ private:
   }
 
   /// Body of a worker's thread.
-  void work(const worker_ptr& me, job first) {
+  void work(const worker_ptr& me) {
     pthread_setname_np(pthread_self(), "coopcache.load");
     auto self = std::make_unique<caf::scoped_actor>(*sys_, true);
     // It counts as running although it is hidden; the end of the actor system
@@ -225,10 +258,9 @@ private:
     }
     arrive();
     current_ = {this, me.get()};
-    for (job run = std::move(first); run; run = next(*me, *self)) {
-      run();
-      run = nullptr; // what it holds goes before the thread is idle
-    }
+    do {
+      me->work->run();
+    } while (next(*me, *self));
     current_ = {};
     const std::lock_guard guard{mutex_};
     me->mailbox = nullptr;
@@ -240,33 +272,38 @@ private:
     gone_.notify_all();
   }
 
-  /// The next job for `me`, from the queue or, after a while, from its mailbox;
-  /// none if it shall end.
-  job next(worker& me, caf::scoped_actor& self) {
+  /// Gets the next job for `me`, from the queue or, after a while, from whoever
+  /// gives it one. False if it shall end.
+  bool next(worker& me, caf::scoped_actor& self) {
+    job_ptr over; // destroyed before the thread is idle, and without the lock
     {
-      std::unique_lock guard{mutex_};
-      me.now = phase::leaving; // whatever it was: it is back
+      const std::lock_guard guard{mutex_};
+      me.now = phase::running; // whatever it was: it is back
       me.id = 0;
-      if (closed_ || busy() >= options_.workers)
-        return nullptr;
-      me.now = phase::idle;
-      if (!queue_.empty()) {
-        queued head = std::move(queue_.front());
-        queue_.pop_front();
-        me.now = phase::running;
-        me.id = head.id;
-        return std::move(head.run);
-      }
+      over.swap(me.work);
     }
-    job result;
+    over.reset();
+    {
+      const std::lock_guard guard{mutex_};
+      me.now = phase::leaving;
+      if (closed_ || busy() >= options_.workers)
+        return false;
+      if (!queue_.empty()) {
+        take(me, queue_.front().id, queue_.front().what);
+        queue_.pop_front();
+        return true;
+      }
+      me.now = phase::idle;
+    }
+    bool go = false;
     bool stop = false;
-    while (!result && !stop)
-      self->receive([&](const detail::work_order& x) { result = *x.run; },
+    while (!go && !stop)
+      self->receive([&](go_atom) { go = true; },
                     [&](stop_atom) { stop = true; },
                     [](const caf::exit_msg&) {});
-    if (result)
+    if (go)
       arrive();
-    return result;
+    return go;
   }
 
   friend class worker_pool::blocked_scope;
@@ -297,18 +334,22 @@ worker_pool::worker_pool(caf::actor_system& sys, const pool_options& options)
 }
 
 worker_pool::~worker_pool() {
-  state_->shutdown(std::chrono::milliseconds{0});
+  static_cast<void>(state_->shutdown(std::chrono::milliseconds{0}));
 }
 
-std::optional<errc> worker_pool::submit(std::uint64_t id, job run) {
-  return state_->submit(id, std::move(run));
+std::optional<errc> worker_pool::submit(std::uint64_t id, job_ptr& what) {
+  return state_->submit(id, what);
 }
 
 void worker_pool::write_off(std::uint64_t id) {
   state_->write_off(id);
 }
 
-std::vector<std::uint64_t>
+void worker_pool::look_after() {
+  state_->look_after();
+}
+
+worker_pool::remainder
 worker_pool::shutdown(std::chrono::milliseconds timeout) {
   return state_->shutdown(timeout);
 }
@@ -317,12 +358,16 @@ bool worker_pool::on_worker() noexcept {
   return state::current_.me != nullptr;
 }
 
-worker_pool::blocked_scope::blocked_scope()
-  : allowed_(!on_worker() || state::current_.pool->block(*state::current_.me)) {
+worker_pool::blocked_scope::blocked_scope() {
+  if (!on_worker())
+    return;
+  const auto how = state::current_.pool->block(*state::current_.me);
+  allowed_ = how != state::blocking::refused;
+  entered_ = how == state::blocking::entered;
 }
 
 worker_pool::blocked_scope::~blocked_scope() {
-  if (allowed_ && on_worker())
+  if (entered_)
     state::current_.pool->unblock(*state::current_.me);
 }
 

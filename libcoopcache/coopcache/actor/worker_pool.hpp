@@ -8,9 +8,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace coopcache::actor {
@@ -21,7 +21,26 @@ struct pool_options {
   std::size_t max_blocked = 64;   ///< workers that wait in nested fetches
   std::size_t max_lost = 16;      ///< workers that never came back
   std::size_t queue_limit = 1024; ///< jobs that wait for a worker
+  /// A job that runs longer is written off by itself; zero: never.
+  std::chrono::milliseconds patience{0};
 };
+
+/// What a worker does.
+class job {
+public:
+  job() noexcept = default;
+  virtual ~job() = default;
+  job(const job&) = delete;
+  job& operator=(const job&) = delete;
+
+  /// Runs once.
+  virtual void run() noexcept = 0;
+
+  /// Names it, for people. Called by any thread while it runs.
+  [[nodiscard]] virtual std::string name() const = 0;
+};
+
+using job_ptr = std::unique_ptr<job>;
 
 /// Worker actors, each on a thread of its own, that run user code and are
 /// reused. Thread-safe.
@@ -44,26 +63,34 @@ public:
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
 
-  /// Runs `job`, which must not throw, on a worker. `id` names it for
-  /// `write_off`. Returns why not: `queue_full`, `workers_exhausted` or
+  /// Runs `what` on a worker. `id` names it for `write_off`. Returns why not,
+  /// and leaves `what` alone then: `queue_full`, `workers_exhausted` or
   /// `shutting_down`.
-  [[nodiscard]] std::optional<errc> submit(std::uint64_t id,
-                                           std::function<void()> job);
+  [[nodiscard]] std::optional<errc> submit(std::uint64_t id, job_ptr& what);
 
   /// The job `id` is not expected to come back: another worker takes the place
   /// of the one that runs it, `max_lost` times.
   void write_off(std::uint64_t id);
 
-  /// Takes no more jobs, drops those that have not begun, and waits for the
-  /// running ones at most until `timeout` has passed. Returns the ids of those
-  /// that still run; their threads are left behind.
-  std::vector<std::uint64_t> shutdown(std::chrono::milliseconds timeout);
+  /// Writes off what runs for longer than `patience`. To be called now and
+  /// then.
+  void look_after();
+
+  /// What a shutdown leaves to its caller.
+  struct remainder {
+    std::vector<job_ptr> dropped;     ///< have not begun
+    std::vector<std::string> running; ///< names; their threads are left behind
+  };
+
+  /// Takes no more jobs, and waits for the running ones at most until `timeout`
+  /// has passed.
+  [[nodiscard]] remainder shutdown(std::chrono::milliseconds timeout);
 
   /// Whether the calling thread is a worker, of whatever pool.
   [[nodiscard]] static bool on_worker() noexcept;
 
   /// Marks the calling worker as blocked for its life, so that another one runs
-  /// jobs meanwhile; no effect on other threads.
+  /// jobs meanwhile; no effect on other threads. Scopes nest.
   class blocked_scope {
   public:
     blocked_scope();
@@ -77,7 +104,8 @@ public:
     }
 
   private:
-    bool allowed_;
+    bool allowed_ = true;
+    bool entered_ = false;
   };
 
 private:

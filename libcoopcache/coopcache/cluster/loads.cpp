@@ -11,10 +11,20 @@ std::optional<core::instant> loads::request(load_id id, std::string_view key,
   if (const auto at = backing_off_.find(key); at != backing_off_.end())
     return at->second.until;
   revoke(key);
-  running_.emplace(id, load{std::string{key}, now, ++last_turn_});
-  by_time_.emplace(last_turn_, id);
+  start(id, key, now).leased = true;
   leases_.emplace(key, id);
   return std::nullopt;
+}
+
+void loads::run_without_lease(load_id id, std::string_view key,
+                              core::instant now) {
+  start(id, key, now);
+}
+
+loads::load& loads::start(load_id id, std::string_view key, core::instant now) {
+  by_time_.emplace(++last_turn_, id);
+  return running_.emplace(id, load{std::string{key}, now, last_turn_})
+    .first->second;
 }
 
 loads::verdict loads::finished(load_id id, outcome how, core::instant now) {
@@ -67,8 +77,10 @@ loads::overdue loads::expire(core::instant now) {
     if (core::later(each.started, limits_.hard) <= now
         && !std::exchange(each.hard_told, true)) {
       result.hard.push_back(id);
-      if (std::exchange(each.leased, false))
+      if (std::exchange(each.leased, false)) {
         leases_.erase(each.key);
+        note_failure(each.key, id, now);
+      }
     }
   }
   return result;

@@ -52,7 +52,16 @@ public:
   [[nodiscard]] std::optional<core::instant>
   request(load_id id, std::string_view key, core::instant now);
 
-  enum class outcome { cached, uncached, failed };
+  /// Notes a load that was superseded before it could ask for the lease: it
+  /// runs for those who wait, and the limits hold for it.
+  void run_without_lease(load_id id, std::string_view key, core::instant now);
+
+  enum class outcome {
+    cached,
+    uncached,
+    failed,
+    not_run, ///< no worker took it
+  };
   enum class verdict {
     store,      ///< the value is to be stored
     drop,       ///< answered only
@@ -94,7 +103,7 @@ private:
     std::string key;
     core::instant started;
     std::uint64_t turn; ///< its place among all loads in the order of time
-    bool leased = true;
+    bool leased = false;
     bool soft_told = false;
     bool hard_told = false;
   };
@@ -110,6 +119,7 @@ private:
     load_id after;
   };
 
+  load& start(load_id id, std::string_view key, core::instant now);
   void note_failure(const std::string& key, load_id id, core::instant now);
   void forget_oldest_failure();
   void forget_failures(core::instant now);

@@ -26,6 +26,8 @@ std::string_view to_string(errc code) noexcept {
       return "broken_promise";
     case errc::key_too_large:
       return "key_too_large";
+    case errc::no_room:
+      return "no_room";
     case errc::wrong_type:
       return "wrong_type";
     case errc::shutting_down:

@@ -33,6 +33,8 @@ enum class errc : std::uint8_t {
   broken_promise,
   /// The key is longer than the cache allows.
   key_too_large,
+  /// The value that was to be stored finds no room in the cache.
+  no_room,
   /// The value has another type than the one that was asked for.
   wrong_type,
   /// The node has shut down, or is about to.

@@ -26,6 +26,13 @@ constexpr instant later(instant at, std::chrono::nanoseconds by) noexcept {
   return by.count() > 0 && at > never - by ? never : at + by;
 }
 
+/// The same length, or 200 years where there is no room for more.
+constexpr std::chrono::nanoseconds
+clamped(std::chrono::milliseconds length) noexcept {
+  constexpr std::chrono::milliseconds longest{std::chrono::years{200}};
+  return length > longest ? longest : length < -longest ? -longest : length;
+}
+
 /// Coarse time, in steps of `tick_length` since the origin of `instant`.
 /// 32 bits of them last nine years of uptime.
 using tick = std::uint32_t;

@@ -14,6 +14,13 @@ bool later_deadline(const waiter_ptr& a, const waiter_ptr& b) noexcept {
 
 } // namespace
 
+void notify(const std::vector<waiter_ptr>& all, const landing& how) noexcept {
+  for (const auto& each : all)
+    each->settle();
+  for (const auto& each : all)
+    each->notify(how);
+}
+
 flight::flight(std::uint64_t id_arg, std::string_view key_arg,
                std::shared_ptr<flight_owner> owner_arg,
                std::unique_ptr<loader> work, bool refresh_arg)
@@ -95,7 +102,7 @@ core::instant flight::next_deadline() const {
 
 bool flight::awaited() const {
   const std::lock_guard guard{mutex_};
-  return blocked_ != 0 || !waiters_.empty();
+  return interested_ != 0 || blocked_ != 0 || !waiters_.empty();
 }
 
 bool flight::landed() const {

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace coopcache::table {
@@ -27,6 +28,8 @@ struct landing {
   /// Whether callers that come later may take the value from the flight, until
   /// it is in the table.
   bool reusable = false;
+  /// When the value ceases to be good.
+  core::instant good_until = core::never;
 };
 
 /// Somebody who does not block while he waits for a load.
@@ -37,14 +40,27 @@ public:
   waiter(const waiter&) = delete;
   waiter& operator=(const waiter&) = delete;
 
+  /// Called before any waiter of the same load is notified.
+  virtual void settle() noexcept {
+  }
+
   /// Called exactly once, never under a lock.
   virtual void notify(const landing& how) noexcept = 0;
+
+  /// Whether `notify` runs no code of the application, and so may be called by
+  /// any thread.
+  [[nodiscard]] virtual bool quick() const noexcept {
+    return false;
+  }
 
   /// When it is answered at the latest. Not to be changed once attached.
   core::instant deadline = core::never;
 };
 
 using waiter_ptr = std::unique_ptr<waiter>;
+
+/// Answers all.
+void notify(const std::vector<waiter_ptr>& all, const landing& how) noexcept;
 
 /// The user's function with all that one run of it needs.
 class loader {
@@ -145,8 +161,41 @@ public:
     return how_;
   }
 
-  /// Whether anybody waits.
+  /// Whether the value may be handed out to callers that come at `now`.
+  /// Requires: landed.
+  [[nodiscard]] bool usable(core::instant now) const noexcept {
+    return how_.reusable && now < how_.good_until;
+  }
+
+  /// Whether anybody waits, or is about to.
   [[nodiscard]] bool awaited() const;
+
+  /// Somebody who has found the flight and may be about to wait for it.
+  class interest {
+  public:
+    interest() noexcept = default;
+
+    explicit interest(flight& f) noexcept : flight_(&f) {
+      ++f.interested_;
+    }
+
+    interest(interest&& other) noexcept
+      : flight_(std::exchange(other.flight_, nullptr)) {
+    }
+
+    interest& operator=(interest&& other) noexcept {
+      std::swap(flight_, other.flight_);
+      return *this;
+    }
+
+    ~interest() {
+      if (flight_ != nullptr)
+        --flight_->interested_;
+    }
+
+  private:
+    flight* flight_ = nullptr;
+  };
 
   /// New callers do not find it any more; its value is not to be stored.
   void supersede() noexcept {
@@ -183,6 +232,7 @@ private:
   std::stop_source stop_;
   std::atomic<bool> superseded_{false};
   std::atomic<bool> claimed_{false};
+  std::atomic<std::uint32_t> interested_{0};
   landing how_;
 };
 

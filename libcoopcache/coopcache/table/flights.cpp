@@ -1,5 +1,6 @@
 #include "coopcache/table/flights.hpp"
 
+#include "coopcache/table/clock.hpp"
 #include "coopcache/table/hash.hpp"
 
 #include <algorithm>
@@ -49,23 +50,31 @@ flights::seat flights::join(std::string_view key, hot_table* table,
                             const std::function<flight_ptr()>& make) {
   shard& s = shard_of(key);
   const std::lock_guard guard{s.mutex};
-  if (s.closed)
-    return {.hit = {}, .joined = nullptr, .closed = true};
+  seat result;
+  if ((result.closed = s.closed))
+    return result;
+  const auto take = [&result](const flight_ptr& f) {
+    result.joined = f;
+    result.interest = flight::interest{*f};
+  };
   if (const auto at = s.current.find(key); at != s.current.end()) {
-    if (table != nullptr || !at->second->landed())
-      return {.hit = {}, .joined = at->second};
-    // It has ended before this call began: not what a refresh asks for.
+    const flight_ptr& f = at->second;
+    if (!f->landed() || (table != nullptr && f->usable(precise_now()))) {
+      take(f);
+      return result;
+    }
+    // It has ended before this call began, and has nothing for it.
     s.superseded.push_back(std::move(at->second));
     s.current.erase(at);
   }
-  if (table != nullptr)
-    if (auto hit = table->find(key))
-      return {.hit = std::move(hit), .joined = nullptr};
-  auto fresh = make();
-  if (fresh == nullptr)
-    return {};
-  s.current.emplace(fresh->key, fresh);
-  return {.hit = {}, .joined = std::move(fresh), .fresh = true};
+  if (table != nullptr && (result.hit = table->find(key)))
+    return result;
+  if (auto fresh = make()) {
+    s.current.emplace(fresh->key, fresh);
+    take(fresh);
+    result.fresh = true;
+  }
+  return result;
 }
 
 flight_ptr flights::find(std::string_view key) const {

@@ -31,12 +31,14 @@ public:
   struct seat {
     entry_ptr hit;
     flight_ptr joined;
-    bool fresh = false;  ///< the caller has published `joined`
-    bool closed = false; ///< `close` has been called
+    flight::interest interest{}; ///< in `joined`; ends before it
+    bool fresh = false;          ///< the caller has published `joined`
+    bool closed = false;         ///< `close` has been called
   };
 
   /// Joins the current flight of `key`, or publishes the one that `make`
-  /// returns, which may be none. If `table` is given, a value that has got
+  /// returns, which may be none. A flight that has landed is joined only if its
+  /// value may be handed out. If `table` is given, a value that has got
   /// there meanwhile goes first: a flight leaves only after its value is in the
   /// table, so that nobody slips through between the two.
   [[nodiscard]] seat join(std::string_view key, hot_table* table,

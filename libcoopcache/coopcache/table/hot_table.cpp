@@ -311,13 +311,16 @@ entry* hot_table::lookup(std::string_view key) const noexcept {
   return const_cast<entry*>(probe(key, hash_of(key, seed_)));
 }
 
+void hot_table::reserve() {
+  const std::size_t capacity = slots_.load(std::memory_order_relaxed)->mask + 1;
+  if ((used_ + 1) * 4 > capacity * 3)
+    rebuild(live_ * 2 > capacity ? 2 * capacity : capacity);
+}
+
 entry* hot_table::put(entry_ptr e) {
+  reserve();
   const auto hash = hash_of(e->key(), seed_);
-  slots* s = slots_.load(std::memory_order_relaxed);
-  if ((used_ + 1) * 4 > (s->mask + 1) * 3) {
-    rebuild(live_ * 2 > s->mask + 1 ? 2 * (s->mask + 1) : s->mask + 1);
-    s = slots_.load(std::memory_order_relaxed);
-  }
+  slots* const s = slots_.load(std::memory_order_relaxed);
   const word w = pack(e.get(), hash);
   std::atomic<word>* target = nullptr;
   for (std::size_t i = hash;; ++i) {

@@ -84,6 +84,9 @@ public:
   /// The entry of `key`, good or expired; null if there is none.
   [[nodiscard]] entry* lookup(std::string_view key) const noexcept;
 
+  /// Makes room for one more, so that the next `put` does not throw.
+  void reserve();
+
   /// Makes `e` the entry of its key and returns the one that it replaces, no
   /// longer in the table, or null. The returned entry is valid until
   /// `retire`, which the caller owes.
