@@ -15,7 +15,7 @@ namespace {
 
 /// So many times does a caller look into the queue again; then it is the
 /// actor's turn.
-constexpr std::size_t max_turns = 8;
+constexpr std::size_t max_turns = 32;
 
 void bump(std::atomic<std::uint64_t>& counter) noexcept {
   counter.fetch_add(1, std::memory_order_relaxed);

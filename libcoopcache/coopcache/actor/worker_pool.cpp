@@ -8,6 +8,7 @@
 #include <caf/scoped_actor.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -18,6 +19,9 @@
 namespace coopcache::actor {
 
 namespace {
+
+/// So often does a worker look for work before it sleeps: some ten us.
+constexpr int looks = 500;
 
 /// Keeps for ever what must not be destroyed because the actor system may be
 /// gone. Reachable, so that leak checkers know that it is on purpose.
@@ -69,6 +73,7 @@ public:
     if (queue_.size() >= options_.queue_limit)
       return errc::queue_full;
     queue_.push_back({id, std::move(what)});
+    queued_.store(true, std::memory_order_relaxed);
     return std::nullopt;
   }
 
@@ -122,6 +127,7 @@ public:
     for (auto& each : queue_)
       result.dropped.push_back(std::move(each.what));
     queue_.clear();
+    queued_.store(false, std::memory_order_relaxed);
     for (const auto& w : workers_)
       if (w->now == phase::idle)
         post(w->mailbox, stop_atom_v);
@@ -213,7 +219,12 @@ private:
     if (waking_ || closed_ || queue_.empty() || busy() >= options_.workers)
       return;
     if (give(queue_.front().id, queue_.front().what, gone))
-      queue_.pop_front();
+      pop();
+  }
+
+  void pop() {
+    queue_.pop_front();
+    queued_.store(!queue_.empty(), std::memory_order_relaxed);
   }
 
   /// A worker that was woken has come.
@@ -272,6 +283,28 @@ private:
     gone_.notify_all();
   }
 
+  /// Waits a moment for a job without sleeping: to wake a thread costs more
+  /// than many a job. One worker at a time; what is submitted meanwhile waits
+  /// for it.
+  void look_around(std::unique_lock<std::mutex>& guard, worker& me) {
+    me.now = phase::running;
+    waking_ = true;
+    guard.unlock();
+    for (int i = 0; i < looks && !queued_.load(std::memory_order_relaxed); ++i)
+      relax();
+    guard.lock();
+    waking_ = false;
+    me.now = phase::leaving;
+  }
+
+  static void relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    std::this_thread::yield();
+#endif
+  }
+
   /// Gets the next job for `me`, from the queue or, after a while, from whoever
   /// gives it one. False if it shall end.
   bool next(worker& me, caf::scoped_actor& self) {
@@ -284,15 +317,21 @@ private:
     }
     over.reset();
     {
-      const std::lock_guard guard{mutex_};
+      graveyard gone;
+      std::unique_lock guard{mutex_};
       me.now = phase::leaving;
       if (closed_ || busy() >= options_.workers)
         return false;
+      if (queue_.empty() && !waking_)
+        look_around(guard, me);
       if (!queue_.empty()) {
         take(me, queue_.front().id, queue_.front().what);
-        queue_.pop_front();
+        pop();
+        feed(gone);
         return true;
       }
+      if (closed_)
+        return false;
       me.now = phase::idle;
     }
     bool go = false;
@@ -324,6 +363,7 @@ private:
   bool abandoned_ = false;
   bool waking_ = false; ///< a worker has a job and has not come for it yet
   std::deque<queued> queue_;
+  std::atomic<bool> queued_{false}; ///< whether the queue is not empty
   std::vector<worker_ptr> workers_;
 };
 

@@ -11,8 +11,9 @@ std::optional<core::instant> loads::request(load_id id, std::string_view key,
   if (const auto at = backing_off_.find(key); at != backing_off_.end())
     return at->second.until;
   revoke(key);
-  start(id, key, now).leased = true;
-  leases_.emplace(key, id);
+  load& fresh = start(id, key, now);
+  leases_.emplace(fresh.key, &fresh);
+  fresh.leased = true;
   return std::nullopt;
 }
 
@@ -22,21 +23,35 @@ void loads::run_without_lease(load_id id, std::string_view key,
 }
 
 loads::load& loads::start(load_id id, std::string_view key, core::instant now) {
-  by_time_.emplace(++last_turn_, id);
-  return running_.emplace(id, load{std::string{key}, now, last_turn_})
-    .first->second;
+  forget_ended();
+  by_time_.push_back(id);
+  return running_.emplace(id, load{std::string{key}, id, now}).first->second;
+}
+
+/// Most end about in the order in which they began; when one is in the way of
+/// many that have ended, these are swept out.
+void loads::forget_ended() {
+  constexpr std::size_t slack = 1000;
+  while (!by_time_.empty() && !running_.contains(by_time_.front()))
+    by_time_.pop_front();
+  if (by_time_.size() > 2 * running_.size() + slack)
+    std::erase_if(by_time_, [this](load_id id) { return !knows(id); });
 }
 
 loads::verdict loads::finished(load_id id, outcome how, core::instant now) {
-  const auto node = running_.extract(id);
-  if (node.empty())
+  const auto at = running_.find(id);
+  if (at == running_.end())
     return verdict::superseded;
-  by_time_.erase(node.mapped().turn);
-  if (!node.mapped().leased)
+  const bool leased = at->second.leased;
+  if (leased) {
+    leases_.erase(at->second.key);
+    if (how == outcome::failed)
+      note_failure(at->second.key, id, now);
+  }
+  running_.erase(at);
+  forget_ended();
+  if (!leased)
     return verdict::superseded;
-  leases_.erase(node.mapped().key);
-  if (how == outcome::failed)
-    note_failure(node.mapped().key, id, now);
   return how == outcome::cached ? verdict::store : verdict::drop;
 }
 
@@ -46,17 +61,17 @@ std::optional<load_id> loads::revoke(std::string_view key) {
   const auto lease = leases_.find(key);
   if (lease == leases_.end())
     return std::nullopt;
-  const load_id id = lease->second;
+  load& loser = *lease->second;
   leases_.erase(lease);
-  running_.at(id).leased = false;
-  return id;
+  loser.leased = false;
+  return loser.id;
 }
 
 std::vector<load_id> loads::revoke_all() {
   std::vector<load_id> result;
-  for (const auto& [key, id] : leases_) {
-    running_.at(id).leased = false;
-    result.push_back(id);
+  for (const auto& [key, each] : leases_) {
+    each->leased = false;
+    result.push_back(each->id);
   }
   leases_.clear();
   backing_off_.clear();
@@ -67,8 +82,11 @@ std::vector<load_id> loads::revoke_all() {
 loads::overdue loads::expire(core::instant now) {
   forget_failures(now);
   overdue result;
-  for (const auto& [turn, id] : by_time_) {
-    load& each = running_.at(id);
+  for (const auto id : by_time_) {
+    const auto at = running_.find(id);
+    if (at == running_.end())
+      continue;
+    load& each = at->second;
     if (core::later(each.started, first_limit()) > now)
       break; // and so are all that started later
     if (limits_.soft && core::later(each.started, *limits_.soft) <= now
@@ -88,8 +106,11 @@ loads::overdue loads::expire(core::instant now) {
 
 core::instant loads::next_wake() const noexcept {
   core::instant result = core::never;
-  for (const auto& [turn, id] : by_time_) {
-    const load& each = running_.at(id);
+  for (const auto id : by_time_) {
+    const auto at = running_.find(id);
+    if (at == running_.end())
+      continue;
+    const load& each = at->second;
     if (!each.hard_told)
       result = std::min(result, core::later(each.started, limits_.hard));
     if (limits_.soft && !each.soft_told)

@@ -101,8 +101,8 @@ public:
 private:
   struct load {
     std::string key;
+    load_id id;
     core::instant started;
-    std::uint64_t turn; ///< its place among all loads in the order of time
     bool leased = false;
     bool soft_told = false;
     bool hard_told = false;
@@ -119,6 +119,7 @@ private:
     load_id after;
   };
 
+  void forget_ended();
   load& start(load_id id, std::string_view key, core::instant now);
   void note_failure(const std::string& key, load_id id, core::instant now);
   void forget_oldest_failure();
@@ -127,9 +128,9 @@ private:
 
   load_limits limits_;
   std::unordered_map<load_id, load> running_;
-  std::map<std::uint64_t, load_id> by_time_; ///< running loads by their turns
-  std::uint64_t last_turn_ = 0;
-  std::map<std::string, load_id, std::less<>> leases_;
+  std::deque<load_id>
+    by_time_; ///< running loads as they began; some have ended
+  std::unordered_map<std::string_view, load*> leases_; ///< keys of the loads
   std::map<std::string, pause, std::less<>> backing_off_;
   std::deque<failure> failures_; ///< ordered by time; some are overtaken
 };
