@@ -12,7 +12,8 @@ constexpr errc all_codes[] = {
   errc::fetch_failed,      errc::timeout,     errc::no_loader,
   errc::load_cycle,        errc::would_block, errc::queue_full,
   errc::workers_exhausted, errc::backing_off, errc::broken_promise,
-  errc::key_too_large,     errc::wrong_type,  errc::shutting_down,
+  errc::key_too_large,     errc::no_room,     errc::wrong_type,
+  errc::shutting_down,
 };
 
 } // namespace

@@ -268,6 +268,94 @@ TEST_CASE("a cache actor ignores exits, and one that is killed is replaced") {
   CHECK(c.stats().entries == 3);
 }
 
+TEST_CASE("a message with a loader of another type is refused") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<std::string>("c", cache_options{});
+  caf::scoped_actor self{h.sys};
+  caf::error fault;
+  static_cast<void>(ask<fetched>(self, c.actor(), fault, fetch_atom_v,
+                                 std::string{"k"},
+                                 carry<int>([] { return 1; })));
+  CHECK(fault == errc::wrong_type);
+  CHECK(c.fetch("k", [] { return "v"; }).value_or("") == "v");
+}
+
+// A message that waits for a load is answered whatever becomes of the actor
+// that took it.
+TEST_CASE("fetch messages are answered after a kill and at shutdown") {
+  host h;
+  auto n = node::start(h.sys);
+  gate hold;
+  auto c = n.open<int>("c", cache_options{}, [&](std::string_view key) {
+    if (key == "waits")
+      hold.pass();
+    return 1;
+  });
+  std::promise<int> value;
+  std::promise<caf::error> error;
+  const auto to = c.actor();
+  const auto send = [&](const std::string& key, auto on_value, auto on_error) {
+    run_in_actor(h.sys, [=](caf::event_based_actor* self) {
+      self->request(to, caf::infinite, fetch_atom_v, key)
+        .then(on_value, on_error);
+    });
+  };
+  send(
+    "waits",
+    [&](const fetched& x) { value.set_value(x.as<int>().value_or(0)); },
+    [&](const caf::error&) { value.set_value(-1); });
+  hold.await_arrivals();
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+  REQUIRE(eventually([&] { return c.actor() != to; }));
+  hold.open();
+  CHECK(value.get_future().get() == 1);
+
+  gate never;
+  run_in_actor(h.sys, [&, cache = c.actor()](caf::event_based_actor* self) {
+    self
+      ->request(cache, caf::infinite, fetch_atom_v, std::string{"slow"},
+                carry<int>([&](std::stop_token stop) {
+                  never.pass();
+                  return stop.stop_requested() ? 0 : 1;
+                }))
+      .then([&](const fetched&) { error.set_value({}); },
+            [&](const caf::error& e) { error.set_value(e); });
+  });
+  never.await_arrivals();
+  std::thread opener{[&] {
+    // The answer comes before the loader has ended.
+    CHECK(error.get_future().get() == errc::shutting_down);
+    never.open();
+  }};
+  CHECK(n.shutdown().clean());
+  opener.join();
+}
+
+TEST_CASE("exits from another node are ignored, and a kill is survived") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<int>("c", cache_options{});
+  REQUIRE(c.put("k", 1));
+  const auto first = c.actor();
+  const auto port = h.sys.middleman().publish(first, 0, "127.0.0.1");
+  REQUIRE(port);
+  host other;
+  const auto far = other.sys.middleman().remote_actor<cache_actor>("127.0.0.1",
+                                                                   *port);
+  REQUIRE(far);
+  caf::scoped_actor self{other.sys};
+  caf::error fault;
+  self->send_exit(*far, caf::exit_reason::user_shutdown);
+  CHECK(ask<cache_stats>(self, *far, fault, stats_atom_v).entries == 1);
+  CHECK_FALSE(fault);
+  CHECK(c.actor() == first);
+  self->send_exit(*far, caf::exit_reason::kill);
+  REQUIRE(eventually([&] { return c.actor() != first; }));
+  CHECK(c.fetch("k").value_or(0) == 1);
+  CHECK(c.fetch("new", [] { return 2; }).value_or(0) == 2);
+}
+
 TEST_CASE("a hit by message does not disturb the host's own types and actors") {
   host h;
   auto n = node::start(h.sys);

@@ -57,6 +57,10 @@ TEST_CASE("memory_limit 0 stores nothing and still coalesces") {
   CHECK(c.fetch("k", counted(runs, std::string{"v"})).value_or("") == "v");
   CHECK(runs == 2);
   CHECK(c.stats().bytes == 0);
+  const auto put = c.put("k", "v");
+  CHECK(put.error().code == errc::no_room);
+  CHECK(put.error().key == "k");
+  CHECK(n.log().empty()); // it was asked for
 }
 
 TEST_CASE("an evicting cache stays below its limit and keeps what is read") {
@@ -85,6 +89,9 @@ TEST_CASE("a value above max_value_size is answered and not stored") {
   CHECK(c.fetch("k", [] { return std::string(2000, 'x'); }).has_value());
   CHECK(c.stats().refused == 1);
   CHECK(c.stats().entries == 0);
+  REQUIRE(c.put("k", "small"));
+  CHECK(c.put("k", std::string(2000, 'x')).error().code == errc::no_room);
+  CHECK_FALSE(c.get_if_present("k").has_value());
 }
 
 TEST_CASE("a key above max_key_size is refused before anything runs") {

@@ -184,3 +184,27 @@ TEST_CASE("a clear ends the back-off of a key") {
   CHECK(c.clear("k"));
   CHECK(c.fetch("k", [] { return 1; }).has_value());
 }
+
+TEST_CASE("lengths of time beyond all bounds are as good as long ones") {
+  one_node n;
+  auto c = n.open<int>();
+  const auto one = [] { return 1; };
+  CHECK(c.fetch("a", one, {.deadline = std::chrono::milliseconds::max()})
+          .has_value());
+  CHECK(c.fetch("b", [] { return cached(1, std::chrono::hours::max()); })
+          .has_value());
+  CHECK(c.get_if_present("b").has_value());
+  CHECK(c.fetch("c", [] { return cached(1, std::chrono::hours::min()); })
+          .has_value());
+  CHECK_FALSE(c.get_if_present("c").has_value());
+  gate hold;
+  const auto late = c.fetch("d",
+                            [&] {
+                              hold.pass();
+                              return 1;
+                            },
+                            {.deadline = std::chrono::milliseconds::min()});
+  CHECK(code_of(late) == errc::timeout);
+  CHECK(late.error().reason == "no answer within 0 ms");
+  hold.open();
+}

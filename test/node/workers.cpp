@@ -154,6 +154,169 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("loads of two nodes may wait for each other, and cycles are found") {
+  one_node a;
+  one_node b;
+  auto of_a = a.open<int>();
+  auto of_b = b.open<int>();
+  CHECK(
+    of_a.fetch("x", [&] { return of_b.fetch("y", [] { return 7; }).value(); })
+      .value_or(0)
+    == 7);
+  errc inner{};
+  const auto r = of_a.fetch("k", [&] {
+    return of_b
+      .fetch("k",
+             [&] {
+               inner = code_of(of_a.fetch("k", [] { return 1; }));
+               return 2;
+             })
+      .value();
+  });
+  CHECK(r.value_or(0) == 2);
+  CHECK(inner == errc::load_cycle);
+}
+
+TEST_CASE("what a callback fetches is not fetched for the load that ended") {
+  one_node n;
+  auto c = n.open<int>();
+  gate hold;
+  std::atomic<int> seen{-1};
+  const auto load = [&] {
+    hold.pass();
+    return 1;
+  };
+  // The first who waits for "a" asks for "b", whose load waits for "a", too.
+  c.fetch_async("a", load, [&](const result<int>&) {
+    c.fetch_async(
+      "b", [] { return 0; },
+      [&](const result<int>& r) {
+        seen = r ? *r : static_cast<int>(r.error().code) * 100;
+      });
+  });
+  c.fetch_async(
+    "b",
+    [&c, &load](promise<int> p) {
+      const fetch_options within{.within = p.context()};
+      c.fetch_async(
+        "a", load,
+        [p = std::make_shared<promise<int>>(std::move(p))](
+          const result<int>& r) { p->set(r.value_or(0) + 1); },
+        within);
+    },
+    [](const result<int>&) {});
+  REQUIRE(eventually([&] { return c.stats().joined == 1; }));
+  hold.open();
+  REQUIRE(eventually([&] { return seen != -1; }));
+  CHECK(seen == 2);
+}
+
+TEST_CASE("a nested fetch_many beyond max_blocked_workers is an error") {
+  auto none = workers(1);
+  none.max_blocked_workers = 0;
+  one_node n{none};
+  auto c = n.open<int>();
+  const auto r = c.fetch("k", [&]() -> int {
+    const std::vector<std::string> keys{"1", "2"};
+    const auto all = c.fetch_many(keys, [](const std::string&) { return 1; });
+    for (const auto& each : all)
+      CHECK(code_of(each) == errc::workers_exhausted);
+    return static_cast<int>(all.size());
+  });
+  CHECK(r.value_or(0) == 2);
+}
+
+TEST_CASE("a nested borrowed fetch leaves its place to others") {
+  one_node n{workers(1)};
+  auto c = n.open<int>();
+  std::atomic<bool> late{false};
+  std::atomic<bool> other{false};
+  gate queued;
+  std::thread observer;
+  const auto r = c.fetch("a", [&] {
+    // Stands in the queue before "b", and ends after the deadline for "b".
+    c.fetch_async(
+      "c",
+      [&] {
+        queued.pass();
+        return 0;
+      },
+      [&](const result<int>&) { other = true; });
+    int local = 0;
+    const auto load = [&] { return ++local; };
+    observer = std::thread{[&] {
+      queued.await_arrivals();
+      static_cast<void>(c.fetch("never", [] { return 0; }, {.deadline = 50ms}));
+      queued.open();
+    }};
+    const auto b = c.fetch("b", borrowed(load), {.deadline = 1ms});
+    late = !b && b.error().code == errc::timeout;
+    return local;
+  });
+  observer.join();
+  CHECK(r.value_or(0) == 1);
+  CHECK(late);
+  CHECK(eventually([&] { return other.load(); }));
+}
+
+TEST_CASE("a borrowed loader that will never run lets its caller go") {
+  auto one = workers(1);
+  one.max_lost_workers = 0;
+  one_node n{one};
+  cache_options limited;
+  limited.load_hard_limit = 80ms;
+  auto c = n.open<int>(limited);
+  gate hold;
+  c.fetch_async(
+    "hangs",
+    [&] {
+      hold.pass();
+      return 0;
+    },
+    [](const result<int>&) {});
+  hold.await_arrivals();
+  int runs = 0;
+  auto load = [&] { return ++runs; };
+  CHECK(code_of(c.fetch("b", borrowed(load))) == errc::timeout);
+  hold.open();
+  CHECK(runs == 0);
+}
+
+TEST_CASE("an idle worker keeps nothing of its last job") {
+  one_node n{workers(2)};
+  auto c = n.open<std::shared_ptr<int>>();
+  const auto value = std::make_shared<int>(1);
+  const auto captured = std::make_shared<int>(2);
+  std::atomic<bool> called{false};
+  c.fetch_async(
+    "k", [value] { return uncached(value); },
+    [captured, &called](const auto&) { called = true; });
+  REQUIRE(eventually([&] { return called.load(); }));
+  CHECK(eventually([&] { return value.use_count() == 1; }));
+  CHECK(eventually([&] { return captured.use_count() == 1; }));
+}
+
+TEST_CASE("a callback that blocks does not hold up the timeouts of others") {
+  one_node n;
+  auto c = n.open<int>();
+  gate load;
+  gate callback;
+  std::atomic<bool> second{false};
+  const auto slow = [&] {
+    load.pass();
+    return 1;
+  };
+  c.fetch_async("k", slow, [&](const result<int>&) { callback.pass(); },
+                {.deadline = 10ms});
+  callback.await_arrivals();
+  c.fetch_async("k", slow,
+                [&](const result<int>& r) { second = !r.has_value(); },
+                {.deadline = 10ms});
+  CHECK(eventually([&] { return second.load(); }));
+  callback.open();
+  load.open();
+}
+
 TEST_CASE("asynchronous loaders fulfil a promise, from any thread") {
   one_node n{workers(1)};
   auto c = n.open<int>();
@@ -192,6 +355,19 @@ TEST_CASE("a promise can fail, be uncached, and be dropped") {
     throw 1;
   });
   CHECK(threw.value_or(0) == 3);
+  const auto boom = c.fetch("b", [](promise<int>) -> void {
+    throw std::runtime_error("boom");
+  });
+  CHECK(code_of(boom) == errc::fetch_failed);
+  CHECK(boom.error().reason == "boom");
+  const auto inner = c.fetch("i", [](promise<int> p) {
+    try {
+      const promise<int> dropped = std::move(p);
+      throw 1;
+    } catch (int) { // the load has lost its promise all the same
+    }
+  });
+  CHECK(code_of(inner) == errc::broken_promise);
 }
 
 TEST_CASE("an asynchronous loader passes its context on, so cycles are found") {
@@ -345,6 +521,45 @@ TEST_CASE("beyond queue_limit a load is refused") {
   CHECK(eventually([&] { return good == 3; }));
 }
 
+TEST_CASE("a load that no worker took is no failure to back off from") {
+  auto one = workers(1);
+  one.queue_limit = 1;
+  one_node n{one};
+  cache_options patient;
+  patient.failure_backoff = std::chrono::hours{1};
+  patient.load_hard_limit = 500ms;
+  auto c = n.open<int>(patient);
+  gate hold;
+  const auto wait = [&] {
+    hold.pass();
+    return 1;
+  };
+  const auto nothing = [](const result<int>&) {};
+  c.fetch_async("runs", wait, nothing);
+  hold.await_arrivals();
+  c.fetch_async("queued", wait, nothing);
+  CHECK(code_of(c.fetch("k", [] { return 1; })) == errc::queue_full);
+  CHECK(c.stats().failures == 0);
+  hold.open();
+  CHECK(eventually([&] { return c.fetch("k", [] { return 1; }).has_value(); }));
+}
+
+TEST_CASE("a load at its hard limit is a failure to back off from") {
+  one_node n;
+  cache_options patient;
+  patient.failure_backoff = std::chrono::hours{1};
+  patient.load_hard_limit = 30ms;
+  auto c = n.open<int>(patient);
+  gate hold;
+  const auto hang = [&] {
+    hold.pass();
+    return 1;
+  };
+  CHECK(code_of(c.fetch("k", hang)) == errc::timeout);
+  CHECK(code_of(c.fetch("k", hang)) == errc::backing_off);
+  hold.open();
+}
+
 TEST_CASE("a callback that throws is logged and harms nobody") {
   one_node n;
   auto c = n.open<int>();
@@ -361,6 +576,7 @@ TEST_CASE("a callback that throws is logged and harms nobody") {
   REQUIRE(eventually([&] { return !n.log().empty(); }));
   CHECK(n.log().at(0).find("a callback threw exception of type int")
         != std::string::npos);
+  CHECK(c.stats().throws == 1);
 }
 
 TEST_CASE("loaders that are not used are destroyed, and used ones once") {

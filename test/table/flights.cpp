@@ -76,6 +76,42 @@ TEST_CASE("of many callers at once one publishes") {
   }
 }
 
+TEST_CASE("a landed flight is joined only while its value is good") {
+  hot_table t{false, 0};
+  flights all;
+  census values;
+  const auto land = [&](std::string_view key, bool reusable,
+                        core::instant until) {
+    const auto f = join(all, key, &t).joined;
+    static_cast<void>(
+      f->land({make_tracked(key, values, 1), nullptr, true, reusable, until}));
+    return f;
+  };
+  const auto now = table::precise_now();
+  CHECK(join(all, "no", &t).fresh);
+  const auto good = land("good", true, core::later(now, std::chrono::hours{1}));
+  CHECK(join(all, "good", &t).joined == good);
+  const auto expired = land("expired", true, now);
+  CHECK(join(all, "expired", &t).fresh);
+  const auto uncached = land("uncached", false, core::never);
+  CHECK(join(all, "uncached", &t).fresh);
+  CHECK(contains(all.all(), expired)); // until its owner removes it
+  CHECK(contains(all.all(), uncached));
+}
+
+TEST_CASE("who has found a flight counts as somebody who waits for it") {
+  flights all;
+  auto first = join(all, "a");
+  const auto f = first.joined;
+  CHECK(f->awaited());
+  {
+    const auto second = join(all, "a");
+    first = {};
+    CHECK(f->awaited());
+  }
+  CHECK_FALSE(f->awaited());
+}
+
 TEST_CASE("nothing is published if there is nothing to load with") {
   flights all;
   const auto seat = all.join("a", nullptr, [] { return flight_ptr{}; });
