@@ -94,6 +94,15 @@ TEST_CASE("a wrong value is told with what is allowed") {
     {cache(R"("cache_duration": -1)"),
      R"(test.json:1:37: caches.a.cache_duration: negative: -1; )"
      R"(allowed: 1 ms to 3650 d)"},
+    {cache(R"("cache_duration": 0.0006)"),
+     R"(test.json:1:37: caches.a.cache_duration: too small: 0.0006; )"
+     R"(allowed: 1 ms to 3650 d)"},
+    {R"({"node": {"shutdown_timeout": 86400.0004}})",
+     R"(test.json:1:31: node.shutdown_timeout: too large: 86400.0004; )"
+     R"(allowed: 0 ms to 1 d)"},
+    {R"({"nodes": ["h:07601"]})",
+     R"(test.json:1:12: nodes[0]: not a port: "h:07601"; )"
+     R"(allowed: "host:port"; write it without leading zeros)"},
     {cache(R"("max_waiters": "9")"),
      R"(test.json:1:34: caches.a.max_waiters: wrong type: "9"; )"
      R"(allowed: a whole number)"},
