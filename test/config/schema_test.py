@@ -16,7 +16,7 @@ import tempfile
 try:
     import jsonschema
 except ImportError:
-    print("skipped: python3-jsonschema is not installed")
+    print(f"skipped: {sys.executable} has no jsonschema")
     sys.exit(77)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
