@@ -25,7 +25,7 @@ demo: ## Build and run the demo; DIR=/some/folder chooses the files
 test: ## Build and run every test
 	@$(SETUP) test
 	@.ci/build $(PRESET) $(JOBS)
-	@ctest --preset $(PRESET) --parallel $(JOBS)
+	@.ci/alone $(OUT) ctest --preset $(PRESET) --parallel $(JOBS)
 
 bench: ## Build and run the benchmarks (quiet machine, four minutes)
 	@$(SETUP) bench

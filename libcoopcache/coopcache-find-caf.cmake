@@ -3,7 +3,8 @@
 # CAF's version file asks for an exact match, so this looks at every CAF that
 # CMake considers and takes the first that will do; an older one in the system
 # folders never wins. Last comes the one that `.ci/setup` built for this user.
-# As a script (`cmake -P`) it fails where only that one, or none, is found.
+# As a script (`cmake -P`) it tells the folder of the one that was found, and
+# fails where only that last one, or none, is.
 
 set(COOPCACHE_CAF_MINIMUM 0.18.7)
 
@@ -61,6 +62,7 @@ if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
   foreach(CMAKE_LIBRARY_ARCHITECTURE IN LISTS architectures ITEMS "")
     coopcache_locate_caf(found)
     if(found)
+      message(STATUS "${found}")
       return()
     endif()
   endforeach()

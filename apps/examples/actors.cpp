@@ -21,6 +21,11 @@ struct forecast {
   int degrees;
 };
 
+/// What it owns besides; without this function it counts as owning nothing.
+std::size_t coopcache_heap_bytes(const forecast& f) {
+  return coopcache::heap_bytes(f.town);
+}
+
 /// What travels in the application's own messages.
 struct advice {
   std::string text;

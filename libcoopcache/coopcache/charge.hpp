@@ -5,12 +5,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <forward_list>
 #include <iterator>
 #include <list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <queue>
 #include <set>
+#include <stack>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -25,9 +28,12 @@
 ///
 /// The charge of an entry is what the allocator gives for it, rounded as it
 /// rounds, and what its value owns outside itself. The latter is known for
-/// strings, the standard containers, smart pointers, `optional`, `pair`,
-/// `tuple` and `variant`, and what they contain. A user type counts as owning
-/// nothing, unless there is a function
+/// strings, the standard containers and their adapters, smart pointers,
+/// `optional`, `pair`, `tuple` and `variant`, and what they contain. Pointers
+/// to arrays and to `void` count as owning nothing: they do not know how much.
+///
+/// Every other type counts as owning nothing, a plain struct of strings too:
+/// nobody can look into it. Unless there is a function
 ///
 ///     std::size_t coopcache_heap_bytes(const my_type&);
 ///
@@ -124,10 +130,17 @@ template <class Container, std::size_t Links>
 struct heap_of_nodes {
   static std::size_t bytes(const Container& x) {
     using element = typename Container::value_type;
-    return x.size() * allocated_bytes(Links + sizeof(element))
+    // A `forward_list` knows no size.
+    const auto count = static_cast<std::size_t>(
+      std::distance(x.begin(), x.end()));
+    return count * allocated_bytes(Links + sizeof(element))
            + heap_of_elements(x);
   }
 };
+
+template <class T, class A>
+struct heap_of<std::forward_list<T, A>>
+  : heap_of_nodes<std::forward_list<T, A>, 8> {};
 
 template <class T, class A>
 struct heap_of<std::list<T, A>> : heap_of_nodes<std::list<T, A>, 16> {};
@@ -155,9 +168,38 @@ struct heap_of_hashed {
 template <class K, class H, class E, class A>
 struct heap_of<std::unordered_set<K, H, E, A>>
   : heap_of_hashed<std::unordered_set<K, H, E, A>> {};
+template <class K, class H, class E, class A>
+struct heap_of<std::unordered_multiset<K, H, E, A>>
+  : heap_of_hashed<std::unordered_multiset<K, H, E, A>> {};
 template <class K, class V, class H, class E, class A>
 struct heap_of<std::unordered_map<K, V, H, E, A>>
   : heap_of_hashed<std::unordered_map<K, V, H, E, A>> {};
+template <class K, class V, class H, class E, class A>
+struct heap_of<std::unordered_multimap<K, V, H, E, A>>
+  : heap_of_hashed<std::unordered_multimap<K, V, H, E, A>> {};
+
+/// Adapters own what the container inside them does. It is their protected
+/// member `c`, of which only a derived class may say the name.
+template <class Adapter>
+struct heap_of_adapter {
+  struct insight : Adapter {
+    static const auto& container(const Adapter& x) {
+      return x.*(&insight::c);
+    }
+  };
+
+  static std::size_t bytes(const Adapter& x) {
+    return heap(insight::container(x));
+  }
+};
+
+template <class T, class C>
+struct heap_of<std::queue<T, C>> : heap_of_adapter<std::queue<T, C>> {};
+template <class T, class C>
+struct heap_of<std::stack<T, C>> : heap_of_adapter<std::stack<T, C>> {};
+template <class T, class C, class Less>
+struct heap_of<std::priority_queue<T, C, Less>>
+  : heap_of_adapter<std::priority_queue<T, C, Less>> {};
 
 template <class T>
 struct heap_of<std::optional<T>> {
@@ -166,7 +208,11 @@ struct heap_of<std::optional<T>> {
   }
 };
 
-template <class T, class D>
+/// Whether a pointer to it tells how much it points to.
+template <class T>
+concept of_known_size = !std::is_void_v<T> && !std::is_array_v<T>;
+
+template <of_known_size T, class D>
 struct heap_of<std::unique_ptr<T, D>> {
   static std::size_t bytes(const std::unique_ptr<T, D>& x) {
     return x ? allocated_bytes(sizeof(T)) + heap(*x) : 0;
@@ -174,7 +220,7 @@ struct heap_of<std::unique_ptr<T, D>> {
 };
 
 /// Counted in full for every owner: too much is safer than too little.
-template <class T>
+template <of_known_size T>
 struct heap_of<std::shared_ptr<T>> {
   static std::size_t bytes(const std::shared_ptr<T>& x) {
     return x ? allocated_bytes(16 + sizeof(T)) + heap(*x) : 0;
@@ -208,7 +254,7 @@ struct heap_of<std::variant<Ts...>> {
 
 } // namespace detail
 
-/// Bytes that `x` owns outside itself.
+/// Bytes that `x` owns outside itself, as far as that is known; see above.
 template <class T>
 [[nodiscard]] std::size_t heap_bytes(const T& x) {
   return detail::heap(x);

@@ -81,6 +81,24 @@ std::string too_large() {
     {fault_of_file(file.string(), std::move(found), std::move(hint))});
 }
 
+std::string_view kind_of(std::filesystem::file_type type) {
+  using std::filesystem::file_type;
+  switch (type) {
+    case file_type::directory:
+      return "a directory";
+    case file_type::fifo:
+      return "a pipe";
+    case file_type::socket:
+      return "a socket";
+    case file_type::block:
+    case file_type::character:
+      return "a device";
+    default:
+      return "something else";
+  }
+}
+
+/// Of regular files only: opening or reading anything else may wait for ever.
 std::string contents(const std::filesystem::path& file) {
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
@@ -90,8 +108,8 @@ std::string contents(const std::filesystem::path& file) {
              ? ""
              : "looked for in "
                  + std::filesystem::current_path(error).string());
-  if (is_directory(status))
-    refuse(file, "a directory, not a file");
+  if (exists(status) && !is_regular_file(status))
+    refuse(file, std::string(kind_of(status.type())) + ", not a file");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   if (!stream)

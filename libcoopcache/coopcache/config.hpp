@@ -141,9 +141,10 @@ private:
 [[nodiscard]] COOPCACHE_EXPORT parsed_config
 parse_config(std::string_view text, std::string_view file = "<memory>");
 
-/// Reads and checks a file of at most 4 MiB.
+/// Reads and checks a regular file of at most 4 MiB, or what a link to one
+/// names: `/dev/stdin` is fine when it was redirected from a file.
 /// @throws config_error with all faults; that the file is missing, unreadable,
-/// empty or a directory is one.
+/// empty, a directory, a pipe or a device is one.
 [[nodiscard]] COOPCACHE_EXPORT config
 load_config(const std::filesystem::path& file);
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 namespace coopcache::detail {
 
@@ -51,6 +52,8 @@ private:
   const char** seen_;
 };
 
+constexpr std::string_view number_characters = "0123456789+-.eE";
+
 bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
@@ -93,16 +96,23 @@ std::string expectation(std::string_view what) {
   return core::printable(what);
 }
 
-/// Builds the tree from the parser's calls.
+/// Builds the tree from the parser's calls. The parser reads `parsed`, which is
+/// `text` but for numbers: one that differs there is too large for a double.
 class tree_builder {
 public:
-  tree_builder(std::string_view text, json_document& result)
-    : text_(text), seen_(text.data()), result_(result) {
+  tree_builder(std::string_view text, std::string_view parsed,
+               json_document& result)
+    : text_(text), parsed_(parsed), seen_(parsed.data()), result_(result) {
     // nop
   }
 
   const char** seen() {
     return &seen_;
+  }
+
+  /// Whether reading stopped at a number that is too large for a double.
+  bool stopped_at_huge_number() const {
+    return stopped_at_huge_number_;
   }
 
   bool null() {
@@ -114,15 +124,15 @@ public:
   }
 
   bool number_integer(std::int64_t value) {
-    return scalar(type::number, static_cast<double>(value));
+    return number(static_cast<double>(value));
   }
 
   bool number_unsigned(std::uint64_t value) {
-    return scalar(type::number, value);
+    return number(value);
   }
 
   bool number_float(double value, const std::string&) {
-    return scalar(type::number, value);
+    return number(value);
   }
 
   bool string(std::string& value) {
@@ -158,9 +168,10 @@ public:
 
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception& error) {
-    const std::string_view what = error.what();
-    result_.fault = error.id == out_of_range ? overflow()
-                                             : syntax_fault(position, what);
+    stopped_at_huge_number_ = error.id == out_of_range;
+    result_.fault = stopped_at_huge_number_
+                      ? huge_number()
+                      : syntax_fault(position, error.what());
     return false;
   }
 
@@ -168,7 +179,7 @@ private:
   static constexpr int out_of_range = 406;
 
   std::size_t offset() const {
-    return static_cast<std::size_t>(seen_ - text_.data());
+    return static_cast<std::size_t>(seen_ - parsed_.data());
   }
 
   /// Start of the token that was just read: between two tokens that are told
@@ -203,10 +214,19 @@ private:
     json_node& node = add(is);
     node.scalar = std::move(value);
     node.end = last_;
-    if (is == type::number)
-      node.end = std::min(text_.find_first_not_of("0123456789+-.eE",
-                                                  node.begin),
-                          last_);
+    return true;
+  }
+
+  template <class Value>
+  bool number(Value value) {
+    constexpr double infinite = std::numeric_limits<double>::infinity();
+    json_node& node = add(type::number);
+    node.scalar = value;
+    node.end = std::min(text_.find_first_not_of(number_characters, node.begin),
+                        last_);
+    const auto length = node.end - node.begin;
+    if (text_.substr(node.begin, length) != parsed_.substr(node.begin, length))
+      node.scalar = text_[node.begin] == '-' ? -infinite : infinite;
     return true;
   }
 
@@ -231,7 +251,7 @@ private:
     return true;
   }
 
-  json_fault overflow() const {
+  json_fault huge_number() const {
     const std::size_t begin = token_begin();
     return {begin, "too large: " + excerpt(text_.substr(begin)), {}, {}};
   }
@@ -272,22 +292,64 @@ private:
   }
 
   std::string_view text_;
-  const char* seen_;
+  std::string_view parsed_; ///< as long as `text_`
+  const char* seen_;        ///< in `parsed_`
   json_document& result_;
   std::vector<json_node*> open_;
   std::string key_;
   std::size_t key_begin_ = 0;
   std::size_t last_ = 0; ///< end of the last token that was told to us
+  bool stopped_at_huge_number_ = false;
 };
+
+/// Whether all of it was read, as far as huge numbers matter.
+bool read_into(json_document& result, std::string_view text,
+               std::string_view parsed) {
+  tree_builder builder(text, parsed, result);
+  const char* end = parsed.data() + parsed.size();
+  nlohmann::json::sax_parse(reading_position(parsed.data(), builder.seen()),
+                            reading_position(end, builder.seen()), &builder);
+  return !builder.stopped_at_huge_number();
+}
+
+bool is_huge_number(std::string_view token) {
+  json_document ignored;
+  return !read_into(ignored, token, token);
+}
+
+/// The text with zeros, of the same length, for each huge number.
+std::string without_huge_numbers(std::string_view text) {
+  std::string result(text);
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"')
+      in_string = !in_string;
+    else if (in_string)
+      i += text[i] == '\\' ? 1 : 0;
+    else if (number_characters.find(text[i]) != text.npos) {
+      const auto end = std::min(text.find_first_not_of(number_characters, i),
+                                text.size());
+      if (is_huge_number(text.substr(i, end - i))) {
+        const auto digits = text[i] == '-' ? i + 1 : i;
+        std::fill(result.begin() + static_cast<std::ptrdiff_t>(digits),
+                  result.begin() + static_cast<std::ptrdiff_t>(end), '0');
+        result[digits + 1] = '.';
+      }
+      i = end - 1;
+    }
+  }
+  return result;
+}
 
 } // namespace
 
 json_document read_json(std::string_view text) {
   json_document result;
-  tree_builder builder(text, result);
-  const char* end = text.data() + text.size();
-  nlohmann::json::sax_parse(reading_position(text.data(), builder.seen()),
-                            reading_position(end, builder.seen()), &builder);
+  if (read_into(result, text, text))
+    return result;
+  // The parser ends at such a number, and would hide the faults behind it.
+  result = {};
+  read_into(result, text, without_huge_numbers(text));
   return result;
 }
 

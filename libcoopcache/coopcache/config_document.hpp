@@ -22,7 +22,8 @@ struct json_node {
   type is = type::null;
   std::size_t begin = 0; ///< bytes from the start of the text
   std::size_t end = 0;   ///< `begin` of a list or object that was cut short
-  /// A boolean, a whole number, any other number, or a string.
+  /// A boolean, a whole number, any other number, or a string. A number that
+  /// no double holds is infinite.
   std::variant<std::monostate, bool, std::uint64_t, double, std::string> scalar;
   std::vector<json_member> members;
 };

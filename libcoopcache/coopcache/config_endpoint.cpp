@@ -89,6 +89,8 @@ endpoint_fault check_port(const std::string& port, endpoint_use use) {
     return {"port missing", {}};
   if (error != std::errc{} || stop != end || number > 65'535)
     return {"not a port", {}};
+  if (port.size() > 1 && port.front() == '0')
+    return {"not a port", "write it without leading zeros"};
   if (number == 0 && use == endpoint_use::dial)
     return {"port 0 cannot be dialled", {}};
   return {};

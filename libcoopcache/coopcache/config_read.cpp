@@ -249,15 +249,33 @@ private:
                                         const std::string& path,
                                         bool optional) {
     const core::reading amount = reading_of(row.kind, node);
-    if (amount.ok() && amount.value <= huge)
+    const auto fault = amount.ok() ? range_fault(row, node, amount.value)
+                                   : amount.fault;
+    if (fault.empty())
       return amount.value;
-    const auto fault = amount.ok() ? "too large" : amount.fault;
     fail(node, path, std::string(fault) + ": " + source(node),
-         fault == "too large" || fault == "negative"
+         fault == "too small" || fault == "too large" || fault == "negative"
            ? range_text(row.kind, row.least, row.most)
            : expectation(row.kind, optional),
          quantity_hint(row.kind, node, fault));
     return std::nullopt;
+  }
+
+  /// Bounds hold for seconds as they are written: rounded to milliseconds, some
+  /// would slip in, and the schema, which cannot round, would disagree. All
+  /// other bounds are checked with the whole configuration.
+  template <class Row>
+  static std::string_view range_fault(const Row& row, const json_node& node,
+                                      std::uint64_t amount) {
+    const auto* seconds = std::get_if<double>(&node.scalar);
+    const bool is_time = row.kind == setting_kind::duration;
+    if (is_time && seconds != nullptr) {
+      if (*seconds < static_cast<double>(row.least) / 1000)
+        return "too small";
+      if (*seconds > static_cast<double>(row.most) / 1000)
+        return "too large";
+    }
+    return amount > huge ? "too large" : "";
   }
 
   static core::reading reading_of(setting_kind kind, const json_node& node) {

@@ -139,9 +139,14 @@ node::open_as(std::string_view name, const cache_options* options,
   const auto at = declared_caches.find(name);
   if (options == nullptr && at == declared_caches.end())
     throw node_error(unknown_cache(name, core.cfg));
-  if (options != nullptr)
+  if (options != nullptr) {
     if (auto faults = check_cache(name, *options); !faults.empty())
       throw config_error{std::move(faults)};
+    if (options->kind == cache_kind::global)
+      throw std::invalid_argument("cache " + core::quoted(name)
+                                  + " has the kind global, which is not part "
+                                    "of this version, which runs one node");
+  }
   try {
     return core.open(std::string{name},
                      options != nullptr ? *options : at->second, declared,

@@ -59,16 +59,20 @@ public:
   /// Shuts down.
   ~node();
 
-  /// Opens a cache that the configuration declares, or one that is open.
-  /// @throws node_error if there is none of that name (it names the nearest),
-  /// or if it is open with another type.
+  /// Opens a cache that the configuration declares; each time the same one. A
+  /// cache that was declared in code is not found here: open it again with its
+  /// options, or pass its handle on.
+  /// @throws node_error if the configuration declares none of that name (it
+  /// names the nearest), if it is open with another type or other options, or
+  /// after the shutdown.
   template <class T>
   [[nodiscard]] cache<T> open(std::string_view name) {
     return cache<T>{open_as(name, nullptr, {}, typeid(T))};
   }
 
   /// The same, with a declared loader: fetches that bring none run this one.
-  /// It is called like any loader, by several workers at once.
+  /// It is called like any loader, by several workers at once. Only the first
+  /// call that opens the cache may give it. @throws node_error
   template <class T, class F>
   requires(!std::is_convertible_v<F&&, const cache_options&>)
     [[nodiscard]] cache<T> open(std::string_view name, F&& loader) {
@@ -76,7 +80,10 @@ public:
       open_as(name, nullptr, factory<T>(std::forward<F>(loader)), typeid(T))};
   }
 
-  /// Opens a cache that is declared in code. @throws config_error, node_error
+  /// Opens a cache that is declared in code; with the same options again, the
+  /// same one. @throws config_error for faulty options, std::invalid_argument
+  /// for the kind global, which this version does not have, node_error if it is
+  /// open with another type or other options, or after the shutdown.
   template <class T>
   [[nodiscard]] cache<T> open(std::string_view name,
                               const cache_options& options) {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -97,6 +98,33 @@ TEST_CASE("a file that cannot be read is a fault of its own") {
   if (geteuid() != 0)
     CHECK(found(secret) == "cannot be read: Permission denied");
   CHECK(found(secret / "below") != "");
+}
+
+TEST_CASE("what is no regular file is refused, not waited for") {
+  const scratch files;
+  const auto pipe = files.folder / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0); // nobody writes into it
+  fs::create_symlink(pipe, files.folder / "to-pipe");
+  struct {
+    fs::path file;
+    std::string found;
+  } const table[] = {
+    {pipe, "a pipe, not a file"},
+    {files.folder / "to-pipe", "a pipe, not a file"},
+    {"/dev/zero", "a device, not a file"},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.file);
+    const auto faults = faults_of(row.file);
+    REQUIRE(faults.size() == 1);
+    CHECK(faults.front().found == row.found);
+  }
+}
+
+TEST_CASE("a link to a file is as good as the file") {
+  const scratch files;
+  fs::create_symlink(files.file("a.json", "{}"), files.folder / "link.json");
+  CHECK(faults_of(files.folder / "link.json").empty());
 }
 
 TEST_CASE("a relative path that leads nowhere tells where it was looked for") {

@@ -11,11 +11,11 @@ function(step title)
 endfunction()
 
 file(REMOVE_RECURSE ${SCRATCH})
+set(ENV{CXX} ${COMPILER}) # which may be "ccache g++"
 
 step("install" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${SCRATCH}/prefix)
 step("configure" ${CMAKE_COMMAND}
   -S ${CMAKE_CURRENT_LIST_DIR} -B ${SCRATCH}/build -G ${GENERATOR}
-  -D CMAKE_CXX_COMPILER=${COMPILER}
   -D CMAKE_BUILD_TYPE=${BUILD_TYPE}
   -D CMAKE_CXX_FLAGS=${FLAGS}
   -D CMAKE_PREFIX_PATH=${SCRATCH}/prefix

@@ -104,6 +104,7 @@ TEST_CASE("plain numbers are whole things or seconds") {
   CHECK(milliseconds_of_seconds(0.25).value == 250);
   CHECK(milliseconds_of_seconds(0.29).value == 290);
   CHECK(milliseconds_of_seconds(-3).fault == "negative");
+  CHECK(milliseconds_of_seconds(-0.0004).fault == "negative");
   CHECK(milliseconds_of_seconds(1e300).fault == "too large");
   CHECK(milliseconds_of_seconds(-infinite).fault == "negative");
 }

@@ -69,6 +69,34 @@ TEST_CASE("what needs other nodes is refused in this version, by name") {
   }
 }
 
+TEST_CASE("a cache of kind global is refused in code, too, by name") {
+  node n{config{}};
+  const cache_options global{.kind = cache_kind::global};
+  try {
+    static_cast<void>(n.open<int>("tokens", global));
+    FAIL("opened");
+  } catch (const std::invalid_argument& e) {
+    CHECK(std::string{e.what()}
+          == "cache \"tokens\" has the kind global, which is not part of this "
+             "version, which runs one node");
+  }
+  CHECK_THROWS_AS(static_cast<void>(
+                    n.open<int>("tokens", global, [] { return 1; })),
+                  std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(n.open<int>("tokens")), node_error);
+}
+
+TEST_CASE("a cache declared in code opens again with its options only") {
+  node n{config{}};
+  const cache_options options{.memory_limit = 1 << 20};
+  auto c = n.open<int>("c", options);
+  REQUIRE(c.put("k", 1));
+  CHECK(n.open<int>("c", options).fetch("k").value_or(0) == 1);
+  CHECK_THROWS_AS(static_cast<void>(n.open<int>("c")), node_error);
+  CHECK_THROWS_AS(static_cast<void>(n.open<int>("c", cache_options{})),
+                  node_error);
+}
+
 TEST_CASE("two nodes live side by side in one process") {
   node a{config{}};
   node b{config{}};

@@ -137,6 +137,8 @@ reading whole_number(double number) {
 }
 
 reading milliseconds_of_seconds(double seconds) {
+  if (seconds < 0)
+    return {0, "negative"}; // what would be rounded to 0, too
   return whole_number(std::round(seconds * 1000));
 }
 
