@@ -1,5 +1,6 @@
 #include "support.hpp"
 
+#include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/threads.hpp"
 
 #include <caf/actor_system.hpp>
@@ -72,12 +73,12 @@ void run_in_actor(caf::actor_system& sys, F f) {
   sys.spawn([f = std::move(f)](caf::event_based_actor* self) { f(self); });
 }
 
-/// Sends a request by the means that both versions of CAF know.
+/// Sends a request and waits for the answer.
 template <class Response, class Handle, class... Ts>
 Response ask(caf::scoped_actor& self, const Handle& to, caf::error& fault,
              Ts&&... xs) {
   Response answer{};
-  self->request(to, 20s, std::forward<Ts>(xs)...)
+  actor::request(self.ptr(), to, 20s, std::forward<Ts>(xs)...)
     .receive([&](const Response& r) { answer = r; },
              [&](const caf::error& e) { fault = e; });
   return answer;
@@ -216,10 +217,10 @@ TEST_CASE("any actor can send fetch, clear, clear_all and stats") {
   const auto before = ask<cache_stats>(self, to, fault, stats_atom_v);
   CHECK(before.entries == 2);
   CHECK(before.loads == 3);
-  self->request(to, 20s, clear_atom_v, std::string{"a"})
+  actor::request(self.ptr(), to, 20s, clear_atom_v, std::string{"a"})
     .receive([] {}, [&](const caf::error& e) { fault = e; });
   CHECK_FALSE(c.get_if_present("a").has_value());
-  self->request(to, 20s, clear_all_atom_v)
+  actor::request(self.ptr(), to, 20s, clear_all_atom_v)
     .receive([] {}, [&](const caf::error& e) { fault = e; });
   REQUIRE_FALSE(fault);
   CHECK(c.stats().entries == 0);
@@ -297,7 +298,7 @@ TEST_CASE("fetch messages are answered after a kill and at shutdown") {
   const auto to = c.actor();
   const auto send = [&](const std::string& key, auto on_value, auto on_error) {
     run_in_actor(h.sys, [=](caf::event_based_actor* self) {
-      self->request(to, caf::infinite, fetch_atom_v, key)
+      actor::request(self, to, caf::infinite, fetch_atom_v, key)
         .then(on_value, on_error);
     });
   };
@@ -313,12 +314,11 @@ TEST_CASE("fetch messages are answered after a kill and at shutdown") {
 
   gate never;
   run_in_actor(h.sys, [&, cache = c.actor()](caf::event_based_actor* self) {
-    self
-      ->request(cache, caf::infinite, fetch_atom_v, std::string{"slow"},
-                carry<int>([&](std::stop_token stop) {
-                  never.pass();
-                  return stop.stop_requested() ? 0 : 1;
-                }))
+    actor::request(self, cache, caf::infinite, fetch_atom_v,
+                   std::string{"slow"}, carry<int>([&](std::stop_token stop) {
+                     never.pass();
+                     return stop.stop_requested() ? 0 : 1;
+                   }))
       .then([&](const fetched&) { error.set_value({}); },
             [&](const caf::error& e) { error.set_value(e); });
   });
@@ -366,7 +366,7 @@ TEST_CASE("a hit by message does not disturb the host's own types and actors") {
   });
   const auto r = c.fetch("k", [] { return app_report{"fine"}; });
   REQUIRE(r);
-  caf::anon_send(own, app_go_atom_v, *r);
+  actor::post(own, app_go_atom_v, *r);
   CHECK(text.get_future().get() == "fine");
   caf::anon_send_exit(own, caf::exit_reason::user_shutdown);
 }

@@ -31,6 +31,16 @@ void post(const Handle& to, Ts&&... xs) {
 #endif
 }
 
+/// Sends a request; what is returned takes `.then` or `.receive`.
+template <class Self, class Handle, class Timeout, class... Ts>
+auto request(Self* self, const Handle& to, Timeout timeout, Ts&&... xs) {
+#if CAF_MAJOR_VERSION >= 1
+  return self->mail(std::forward<Ts>(xs)...).request(to, timeout);
+#else
+  return self->request(to, timeout, std::forward<Ts>(xs)...);
+#endif
+}
+
 /// Whom to answer the current message of `self`, and under which id: `respond`
 /// may do it, from any thread. CAF does not answer it any more.
 template <class Self>
