@@ -148,6 +148,16 @@ parse_config(std::string_view text, std::string_view file = "<memory>");
 [[nodiscard]] COOPCACHE_EXPORT config
 load_config(const std::filesystem::path& file);
 
+/// `base` with what tells one process from others of the same file: name,
+/// listen and advertise of the node. The environment (COOPCACHE_NAME,
+/// COOPCACHE_LISTEN, COOPCACHE_ADVERTISE; an empty one counts as unset) goes
+/// before `base`, and arguments (--coopcache-name=a or --coopcache-name a, and
+/// so on, up to "--") before the environment. Other arguments belong to the
+/// application. @throws config_error with all faults. Thread-safe as far as
+/// `getenv` is.
+[[nodiscard]] COOPCACHE_EXPORT config
+overridden(config base, int argc = 0, const char* const* argv = nullptr);
+
 /// The faults of a configuration made in code: the checks of `parse_config`.
 [[nodiscard]] COOPCACHE_EXPORT std::vector<config_fault>
 check(const config& value);

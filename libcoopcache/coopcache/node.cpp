@@ -52,14 +52,18 @@ struct own_system {
   caf::actor_system sys{cfg};
 };
 
+config_fault not_yet(std::string path, std::string found) {
+  config_fault fault;
+  fault.path = std::move(path);
+  fault.found = std::move(found);
+  fault.allowed = "not part of this version, which runs one node";
+  return fault;
+}
+
 std::vector<config_fault> faults_of(const config& cfg) {
   auto faults = check(cfg);
   const auto later = [&faults](std::string path, std::string found) {
-    config_fault fault;
-    fault.path = std::move(path);
-    fault.found = std::move(found);
-    fault.allowed = "not part of this version, which runs one node";
-    faults.push_back(std::move(fault));
+    faults.push_back(not_yet(std::move(path), std::move(found)));
   };
   if (!cfg.nodes.empty())
     later("nodes", std::to_string(cfg.nodes.size()) + " peers");
@@ -143,9 +147,8 @@ node::open_as(std::string_view name, const cache_options* options,
     if (auto faults = check_cache(name, *options); !faults.empty())
       throw config_error{std::move(faults)};
     if (options->kind == cache_kind::global)
-      throw std::invalid_argument("cache " + core::quoted(name)
-                                  + " has the kind global, which is not part "
-                                    "of this version, which runs one node");
+      throw config_error{
+        {not_yet("caches." + std::string{name} + ".kind", "global")}};
   }
   try {
     return core.open(std::string{name},

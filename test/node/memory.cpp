@@ -81,6 +81,28 @@ TEST_CASE("an evicting cache stays below its limit and keeps what is read") {
   CHECK(s.refused == 0);
 }
 
+// Entries that many threads read count references per thread, which takes
+// memory: of a small cache none, else it would be full of counters.
+TEST_CASE("reference counts per thread do not crowd out a small cache") {
+  one_node n;
+  cache_options small;
+  small.memory_limit = 10'000;
+  small.full = when_full::evict;
+  auto c = n.open(small);
+  for (int i = 0; i < 20; ++i)
+    REQUIRE(c.put(std::to_string(i), "v"));
+  std::vector<std::jthread> readers;
+  for (int t = 0; t < 3; ++t)
+    readers.emplace_back([&] {
+      for (int i = 0; i < 200'000; ++i)
+        static_cast<void>(c.fetch(std::to_string(i % 20), [] { return "v"; }));
+    });
+  readers.clear();
+  CHECK(c.stats().bytes <= small.memory_limit);
+  CHECK(c.put("new", "v"));
+  CHECK(c.stats().bytes <= small.memory_limit);
+}
+
 TEST_CASE("a value above max_value_size is answered and not stored") {
   one_node n;
   cache_options small;

@@ -75,14 +75,14 @@ TEST_CASE("a cache of kind global is refused in code, too, by name") {
   try {
     static_cast<void>(n.open<int>("tokens", global));
     FAIL("opened");
-  } catch (const std::invalid_argument& e) {
+  } catch (const config_error& e) {
     CHECK(std::string{e.what()}
-          == "cache \"tokens\" has the kind global, which is not part of this "
-             "version, which runs one node");
+          == "caches.tokens.kind: global; not part of this version, which runs "
+             "one node");
   }
   CHECK_THROWS_AS(static_cast<void>(
                     n.open<int>("tokens", global, [] { return 1; })),
-                  std::invalid_argument);
+                  config_error);
   CHECK_THROWS_AS(static_cast<void>(n.open<int>("tokens")), node_error);
 }
 

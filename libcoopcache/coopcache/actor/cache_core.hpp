@@ -147,6 +147,8 @@ private:
   void expire_waiters(core::instant now);
   [[nodiscard]] bool may_fit(const table::entry& value) const noexcept;
 
+  [[nodiscard]] std::uint64_t striped_reserve() const noexcept;
+
   // cache_writer.cpp
   [[nodiscard]] bool post(command what);
   status call(std::string_view key, const std::function<command(ack)>& make);

@@ -153,7 +153,6 @@ void cache_core::carry_out_queue(commands& batch, core::instant now) {
       give_up(each);
     }
   }
-  store_.set_extra(table.striped_bytes());
   publish();
   const auto next = std::min(store_.next_wake(), loads_.next_wake());
   if (next < next_wake_.exchange(next))
@@ -180,7 +179,9 @@ void cache_core::give_up(command& what) noexcept {
 /// Shows the state of the ledger to other threads.
 void cache_core::publish() noexcept {
   counters_.entries.store(store_.entries(), std::memory_order_relaxed);
-  counters_.bytes.store(store_.bytes(), std::memory_order_relaxed);
+  counters_.bytes.store(store_.bytes() - striped_reserve()
+                          + table.striped_bytes(),
+                        std::memory_order_relaxed);
 }
 
 // -- calls --------------------------------------------------------------------

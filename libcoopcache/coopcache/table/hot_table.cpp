@@ -6,6 +6,7 @@
 #include "coopcache/table/stripes.hpp"
 #include "coopcache/table/thread_index.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdlib>
@@ -167,10 +168,14 @@ read_counts hot_table::counts() const {
 
 // -- life ---------------------------------------------------------------------
 
-hot_table::hot_table(bool stamps, core::tick now)
+hot_table::hot_table(bool stamps, core::tick now, std::size_t most_striped)
   : slots_(slots::make(min_capacity)), now_(now), stamps_(stamps),
     seed_(hash_seed()), readers_(std::make_unique<reader[]>(shared_index + 1)),
-    striped_(std::make_shared<std::atomic<int>>(0)) {
+    never_striped_(
+      max_striped
+      - static_cast<int>(std::min<std::size_t>(max_striped, most_striped))),
+    striped_(std::make_shared<std::atomic<int>>(never_striped_)) {
+  static_assert(stripes_size == sizeof(stripes));
 }
 
 hot_table::~hot_table() {
@@ -407,8 +412,9 @@ void hot_table::clear(const std::function<void(entry&)>& f) {
 }
 
 std::uint64_t hot_table::striped_bytes() const noexcept {
-  const int striped = striped_->load(std::memory_order_relaxed);
-  return static_cast<std::uint64_t>(striped) * sizeof(stripes);
+  const int striped = striped_->load(std::memory_order_relaxed)
+                      - never_striped_;
+  return static_cast<std::uint64_t>(striped) * stripes_size;
 }
 
 } // namespace coopcache::table

@@ -37,9 +37,9 @@ struct read_counts {
 class COOPCACHE_EXPORT hot_table {
 public:
   /// `stamps`: whether hits leave the tick of the read in the entry, as idle
-  /// expiry needs it.
-  /// Time begins at `now`.
-  hot_table(bool stamps, core::tick now);
+  /// expiry needs it. Time begins at `now`. So many entries at most count
+  /// references per thread, but never more than 64.
+  hot_table(bool stamps, core::tick now, std::size_t most_striped = 64);
   ~hot_table();
 
   hot_table(const hot_table&) = delete;
@@ -106,6 +106,9 @@ public:
   /// alone, which is 3/8 to 3/4 full.
   static constexpr std::uint64_t slot_charge = 22;
 
+  /// Bytes of the reference counts per thread of one entry.
+  static constexpr std::uint64_t stripes_size = 1088;
+
   /// Bytes of the reference counts per thread, beside the entries.
   [[nodiscard]] std::uint64_t striped_bytes() const noexcept;
 
@@ -136,9 +139,10 @@ private:
   const bool stamps_;
   const std::uint64_t seed_;                ///< of the hash
   const std::unique_ptr<reader[]> readers_; ///< by index of thread
-  std::shared_ptr<std::atomic<int>> striped_;
-  std::size_t live_ = 0; ///< entries
-  std::size_t used_ = 0; ///< entries and removed slots
+  const int never_striped_; ///< of the places for striped entries
+  std::shared_ptr<std::atomic<int>> striped_; ///< places taken
+  std::size_t live_ = 0;                      ///< entries
+  std::size_t used_ = 0;                      ///< entries and removed slots
 };
 
 } // namespace coopcache::table
