@@ -49,7 +49,7 @@ public:
 
   /// A node within the application's actor system, which must outlive it. Its
   /// own settings stay as they are; `caf.scheduler.policy = sharing` makes cold
-  /// loads several times faster. @throws config_error, node_error
+  /// loads somewhat faster. @throws config_error, node_error
   [[nodiscard]] static node start(caf::actor_system& sys,
                                   const config& cfg = {}, log_sink log = {});
 
