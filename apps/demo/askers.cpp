@@ -130,7 +130,7 @@ private:
           answered();
         },
         [this, file](const caf::error& what) {
-          who_.note_error(file, to_string(what));
+          who_.note_error(file, coopcache::to_error(what).reason);
           answered();
         });
   }

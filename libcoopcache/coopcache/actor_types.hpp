@@ -137,7 +137,7 @@ namespace coopcache {
 static_assert(caf::id_block::coopcache_types::end <= first_free_type_id);
 
 /// A named cache as any actor sees it. An error is a `caf::error` with a code
-/// of `errc` and the whole text.
+/// of `errc`; `to_error` has the rest.
 ///
 /// * fetch by key: runs the declared loader if need be, else `no_loader`;
 /// * fetch by key with a loader: for senders of the same process;
@@ -149,6 +149,11 @@ using cache_actor = caf::typed_actor<
   caf::result<fetched>(fetch_atom, std::string, local_loader),
   caf::result<void>(clear_atom, std::string), caf::result<void>(clear_all_atom),
   caf::result<cache_stats>(stats_atom)>;
+
+/// What went wrong, from the answer to a message. For an error of CAF's:
+/// `timeout` if it is one of the request, else `shutting_down`, because the
+/// actor was not there. Thread-safe.
+[[nodiscard]] COOPCACHE_EXPORT error to_error(const caf::error& what);
 
 namespace detail {
 

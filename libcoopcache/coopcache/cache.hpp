@@ -184,24 +184,8 @@ public:
   }
   auto fetch(Self* self, std::string key, F loader,
              fetch_options options = {}) const {
-    auto start = [c = *this, self, key = std::move(key),
-                  loader = std::move(loader),
-                  options = std::move(options)](auto f) mutable {
-      if (auto hit = c.core_->table.find(key))
-        return f(result<T>{std::move(hit), source::hit});
-      const auto id = actor::expect_response(self, [f = std::move(f)](
-                                                     const fetched& x) mutable {
-        f(x.template as<T>());
-      });
-      c.core_->fetch(load_request(key, std::move(loader), std::move(options),
-                                  false),
-                     std::make_unique<
-                       detail::response_waiter>(caf::actor_cast<
-                                                  caf::strong_actor_ptr>(
-                                                  self->address()),
-                                                id));
-    };
-    return pending_fetch<T, decltype(start)>{std::move(start)};
+    return pending(self, std::move(key), std::move(loader), std::move(options),
+                   false);
   }
 
   /// The same with the declared loader.
@@ -257,6 +241,17 @@ public:
                     fetch_options options = {}) const {
     return result<T>{core_->fetch(
       load_request(key, std::forward<F>(loader), std::move(options), true))};
+  }
+
+  /// The same for event-based actors, like `fetch(self, ...)`.
+  template <class Self, class F>
+  requires requires(Self* self) {
+    self->address();
+  }
+  auto refresh(Self* self, std::string key, F loader,
+               fetch_options options = {}) const {
+    return pending(self, std::move(key), std::move(loader), std::move(options),
+                   true);
   }
 
   /// Stores a value. A load of the key that has begun before is not stored.
@@ -322,6 +317,30 @@ private:
             .work = load_by(std::forward<F>(loader)),
             .options = std::move(options),
             .refresh = refresh};
+  }
+
+  template <class Self, class F>
+  auto pending(Self* self, std::string key, F loader, fetch_options options,
+               bool refresh) const {
+    auto start = [c = *this, self, key = std::move(key),
+                  loader = std::move(loader), options = std::move(options),
+                  refresh](auto f) mutable {
+      if (!refresh)
+        if (auto hit = c.core_->table.find(key))
+          return f(result<T>{std::move(hit), source::hit});
+      const auto id = actor::expect_response(self, [f = std::move(f)](
+                                                     const fetched& x) mutable {
+        f(x.template as<T>());
+      });
+      c.core_->fetch(load_request(key, std::move(loader), std::move(options),
+                                  refresh),
+                     std::make_unique<
+                       detail::response_waiter>(caf::actor_cast<
+                                                  caf::strong_actor_ptr>(
+                                                  self->address()),
+                                                id));
+    };
+    return pending_fetch<T, decltype(start)>{std::move(start)};
   }
 
   template <class Done>

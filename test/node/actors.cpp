@@ -112,6 +112,21 @@ TEST_CASE("an actor fetches without blocking and gets its answer in context") {
   CHECK(answer.get() == "vv hit");
 }
 
+TEST_CASE("an actor refreshes without blocking") {
+  host h;
+  auto n = node::start(h.sys);
+  auto c = n.open<int>("c", cache_options{});
+  REQUIRE(c.put("k", 1));
+  std::promise<int> seen;
+  run_in_actor(h.sys, [&](caf::event_based_actor* self) {
+    c.refresh(self, "k", [] { return 2; }).then([&](const result<int>& r) {
+      seen.set_value(r.value_or(0));
+    });
+  });
+  CHECK(seen.get_future().get() == 2);
+  CHECK(c.fetch("k").value_or(0) == 2);
+}
+
 TEST_CASE("an actor that ends before the answer comes harms nobody") {
   host h;
   auto n = node::start(h.sys);
@@ -207,6 +222,12 @@ TEST_CASE("any actor can send fetch, clear, clear_all and stats") {
     ask<fetched>(self, to, fault, fetch_atom_v, std::string{"bad"}));
   CHECK(fault == errc::fetch_failed);
   CHECK(to_string(fault).find("boom") != std::string::npos);
+  CHECK(to_error(fault)
+        == error{errc::fetch_failed, "boom", "c", "bad", "node"});
+  CHECK(to_error(caf::make_error(caf::sec::request_timeout)).code
+        == errc::timeout);
+  CHECK(to_error(caf::make_error(caf::sec::request_receiver_down)).code
+        == errc::shutting_down);
   fault = {};
 
   const auto mine = ask<fetched>(self, to, fault, fetch_atom_v,

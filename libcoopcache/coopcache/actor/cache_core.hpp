@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <variant>
 #include <vector>
@@ -27,6 +28,31 @@ class node_core;
 /// The messages of a cache actor, those among ourselves included.
 using core_actor = cache_actor::extend<caf::result<void>(drain_atom),
                                        caf::result<void>(stop_atom)>;
+
+/// A mutex that may be tried by the thread that holds it, and then says no.
+class turn_mutex {
+public:
+  void lock() {
+    mutex_.lock();
+    holder_ = std::this_thread::get_id();
+  }
+
+  bool try_lock() {
+    if (holder_ == std::this_thread::get_id() || !mutex_.try_lock())
+      return false;
+    holder_ = std::this_thread::get_id();
+    return true;
+  }
+
+  void unlock() {
+    holder_ = std::thread::id{};
+    mutex_.unlock();
+  }
+
+private:
+  std::mutex mutex_;
+  std::atomic<std::thread::id> holder_{};
+};
 
 /// One named cache: what its callers and its actor share.
 ///

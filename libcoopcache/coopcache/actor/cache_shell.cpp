@@ -4,6 +4,8 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
+#include <caf/message.hpp>
+#include <caf/sec.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
 #include <utility>
@@ -13,7 +15,8 @@ namespace coopcache::actor {
 namespace {
 
 caf::error to_caf(const error& what) {
-  return caf::make_error(what.code, to_string(what));
+  return caf::make_error(what.code, what.reason, what.cache, what.key,
+                         what.node);
 }
 
 /// Answers a fetch message from whatever thread ends the load, whether the
@@ -104,3 +107,27 @@ core_actor spawn_shell(caf::actor_system& sys,
 }
 
 } // namespace coopcache::actor
+
+namespace coopcache {
+
+error to_error(const caf::error& what) {
+  error result;
+  const auto& all = what.context();
+  if (
+    what.category()
+      == caf::type_id_v<
+        errc> && all.match_elements<std::string, std::string, std::string, std::string>()) {
+    result.code = static_cast<errc>(what.code());
+    result.reason = all.get_as<std::string>(0);
+    result.cache = all.get_as<std::string>(1);
+    result.key = all.get_as<std::string>(2);
+    result.node = all.get_as<std::string>(3);
+    return result;
+  }
+  result.code = what == caf::sec::request_timeout ? errc::timeout
+                                                  : errc::shutting_down;
+  result.reason = "no answer from the actor of the cache: " + to_string(what);
+  return result;
+}
+
+} // namespace coopcache
