@@ -22,6 +22,24 @@ namespace coopcache {
 
 namespace detail {
 
+/// Calls `f` at the end of the block, whatever ends it.
+template <class F>
+class at_exit {
+public:
+  explicit at_exit(F f) noexcept : f_(std::move(f)) {
+  }
+
+  ~at_exit() {
+    f_();
+  }
+
+  at_exit(const at_exit&) = delete;
+  at_exit& operator=(const at_exit&) = delete;
+
+private:
+  F f_;
+};
+
 /// Calls `f` with the result.
 template <class T, class F>
 class callback_waiter final : public async_waiter {
@@ -141,12 +159,13 @@ public:
     std::binary_semaphore gone{0};
     detail::answer answer;
     auto refused = core_->block_on(key, [&] {
-      answer = core_->fetch(
-        request{.key = key,
-                .work = std::make_unique<
-                  detail::borrowed_loader<T, F>>(loader.function, gone),
-                .options = std::move(options)});
-      gone.acquire();
+      auto work = std::make_unique<detail::borrowed_loader<T, F>>(loader
+                                                                    .function,
+                                                                  gone);
+      const detail::at_exit wait{[&gone] { gone.acquire(); }};
+      answer = core_->fetch(request{.key = key,
+                                    .work = std::move(work),
+                                    .options = std::move(options)});
     });
     if (refused != nullptr)
       answer.failure = std::move(refused);
@@ -370,15 +389,19 @@ std::vector<result<T>> cache<T>::fetch_many(std::span<const std::string> keys,
   std::vector<std::optional<result<T>>> found(keys.size());
   std::latch missing{static_cast<std::ptrdiff_t>(keys.size())};
   const auto refused = core_->block_on({}, [&] {
-    for (std::size_t i = 0; i < keys.size(); ++i)
+    std::size_t begun = 0;
+    const detail::at_exit wait{[&] {
+      missing.count_down(static_cast<std::ptrdiff_t>(keys.size() - begun));
+      missing.wait();
+    }};
+    for (; begun < keys.size(); ++begun)
       fetch_async(
-        keys[i], load_one(keys[i]),
-        [&found, &missing, i](result<T> r) {
+        keys[begun], load_one(keys[begun]),
+        [&found, &missing, i = begun](result<T> r) {
           found[i].emplace(std::move(r));
           missing.count_down();
         },
         options);
-    missing.wait();
   });
   for (auto& each : found)
     all.push_back(refused != nullptr ? result<T>{detail::answer{{}, refused}}

@@ -353,6 +353,62 @@ TEST_CASE("fetch messages are answered after a kill and at shutdown") {
   opener.join();
 }
 
+// Callers, the ticker and the actor take turns as the writer; refused starts
+// and hard limits queue commands while they are at it.
+TEST_CASE("callers, messages, limits and kills at once leave nobody waiting") {
+  host h;
+  auto n = node::start(h.sys, {}, [](log_level, std::string_view) {});
+  cache_options tight;
+  tight.failure_backoff = 1ms;
+  tight.load_hard_limit = 2ms;
+  tight.load_soft_limit = 1ms;
+  tight.cache_duration = 1ms;
+  auto c = n.open<int>("c", tight);
+  std::atomic<bool> stop{false};
+  std::atomic<int> answered{0};
+  std::atomic<int> asked{0};
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 10'000; ++i) {
+        const auto key = std::to_string(i % 7);
+        switch ((i + t) % 4) {
+          case 0:
+            ++asked;
+            c.fetch_async(
+              key, [i] { return i % 3 == 0 ? throw 1 : i; },
+              [&](const result<int>&) { ++answered; });
+            break;
+          case 1:
+            static_cast<void>(c.fetch(key, [](std::stop_token wanted) {
+              return eventually([&] { return wanted.stop_requested(); });
+            }));
+            break;
+          case 2:
+            static_cast<void>(c.put(key, i));
+            break;
+          default:
+            static_cast<void>(c.clear(key));
+        }
+      }
+      stop = true;
+    });
+  threads.emplace_back([&] {
+    for (int i = 0; !stop; ++i) {
+      const auto to = c.actor();
+      actor::post(to, clear_atom_v, std::to_string(i % 7));
+      actor::post(to, stats_atom_v);
+      if (i % 50 == 0)
+        caf::anon_send_exit(to, caf::exit_reason::kill);
+      std::this_thread::yield();
+    }
+  });
+  threads.clear();
+  CHECK(eventually([&] { return answered == asked; }));
+  CHECK(c.put("last", 1));
+  CHECK(n.shutdown().clean());
+}
+
 TEST_CASE("exits from another node are ignored, and a kill is survived") {
   host h;
   auto n = node::start(h.sys);

@@ -9,6 +9,7 @@
 
 #include <caf/actor.hpp>
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -29,7 +30,7 @@ class node_core;
 using core_actor = cache_actor::extend<caf::result<void>(drain_atom),
                                        caf::result<void>(stop_atom)>;
 
-/// A mutex that may be tried by the thread that holds it, and then says no.
+/// A mutex that knows who holds it.
 class turn_mutex {
 public:
   void lock() {
@@ -37,11 +38,17 @@ public:
     holder_ = std::this_thread::get_id();
   }
 
+  /// Not to be called by the holder.
   bool try_lock() {
-    if (holder_ == std::this_thread::get_id() || !mutex_.try_lock())
+    if (!mutex_.try_lock())
       return false;
     holder_ = std::this_thread::get_id();
     return true;
+  }
+
+  /// Whether the calling thread holds it.
+  [[nodiscard]] bool mine() const noexcept {
+    return holder_ == std::this_thread::get_id();
   }
 
   void unlock() {
@@ -156,7 +163,12 @@ private:
                                clear_everything, report, wake>;
   using commands = std::vector<command>;
 
+  /// So many times does a caller look into the queue again; then it is the
+  /// actor's turn.
+  static constexpr std::size_t max_turns = 32;
+
   // cache_fetch.cpp
+  class landing_scope;
   [[nodiscard]] detail::answer fail(errc code, std::string reason,
                                     std::string_view key) const;
   [[nodiscard]] std::optional<detail::answer> refuse(const request& what) const;
@@ -176,15 +188,17 @@ private:
   [[nodiscard]] std::uint64_t striped_reserve() const noexcept;
 
   // cache_writer.cpp
-  [[nodiscard]] bool post(command what);
+  enum class thread { callers, actors, tickers };
+  [[nodiscard]] bool post(command what, thread on = thread::callers);
   status call(std::string_view key, const std::function<command(ack)>& make);
-  void take_turns(bool in_actor);
+  void take_turns(thread on);
+  void let_go(std::array<commands, max_turns> done);
   template <class F>
   void after_queue(F f);
   void carry_out_queue(commands& batch, core::instant now);
   bool queue_is_done();
   void wake_actor();
-  void catch_up();
+  void catch_up() noexcept;
   [[nodiscard]] cache_stats snapshot() const;
   void publish() noexcept;
   void carry_out(start& what, core::instant now);
@@ -219,7 +233,7 @@ private:
   bool attended_ = false; ///< somebody is going to look into the queue
   core_actor actor_;
 
-  std::mutex writer_;                      ///< held by whoever carries out
+  turn_mutex writer_;                      ///< held by whoever carries out
   std::vector<table::flight_ptr> to_stop_; ///< when `writer_` is free again
   std::string to_say_;                     ///< the same, a warning
   std::atomic<bool> owes_{false};          ///< whether there is either

@@ -104,6 +104,30 @@ job_ptr make_load_job(std::shared_ptr<cache_core> cache, table::flight_ptr f) {
   return std::make_unique<load_job>(std::move(cache), std::move(f));
 }
 
+/// Marks a thread that may be between a claim and the last answer.
+class cache_core::landing_scope {
+public:
+  explicit landing_scope(cache_core& c) noexcept : cache_(c) {
+    ++cache_.landing_;
+    ++landings;
+  }
+
+  ~landing_scope() {
+    --landings;
+    --cache_.landing_;
+    if (!cache_.closed_.load())
+      return;
+    const std::lock_guard guard{cache_.landing_mutex_};
+    cache_.all_landed_.notify_all();
+  }
+
+  landing_scope(const landing_scope&) = delete;
+  landing_scope& operator=(const landing_scope&) = delete;
+
+private:
+  cache_core& cache_;
+};
+
 // -- errors -------------------------------------------------------------------
 
 std::shared_ptr<const error>
@@ -339,33 +363,26 @@ bool cache_core::may_fit(const table::entry& value) const noexcept {
 /// after the end of the load in its queue.
 void cache_core::land(const table::flight_ptr& f, table::landing how,
                       bool inline_ok) {
-  ++landing_;
-  ++landings;
-  if (f->claim()) {
-    how.reusable = how.store && may_fit(*how.value);
-    if (how.reusable) {
-      how.good_until = how.value->expires_at;
-      if (options.time_to_live)
-        how.good_until = std::min(how.good_until, after(*options.time_to_live));
-    }
-    const bool stored_first = f->refresh && how.store;
-    bool told = false;
-    try {
-      told = post(ended{f, how, table::precise_now(), stored_first});
-    } catch (const std::bad_alloc&) {
-      how.reusable = false; // nobody will store it
-    }
-    if (!how.reusable)
-      flights_.remove(*f); // who comes from now on loads anew
-    if (!stored_first || !told)
-      answer(f, std::move(how), inline_ok);
+  const landing_scope here{*this};
+  if (!f->claim())
+    return;
+  how.reusable = how.store && may_fit(*how.value);
+  if (how.reusable) {
+    how.good_until = how.value->expires_at;
+    if (options.time_to_live)
+      how.good_until = std::min(how.good_until, after(*options.time_to_live));
   }
-  --landings;
-  --landing_;
-  if (closed_.load()) {
-    const std::lock_guard guard{landing_mutex_};
-    all_landed_.notify_all();
+  const bool stored_first = f->refresh && how.store;
+  bool told = false;
+  try {
+    told = post(ended{f, how, table::precise_now(), stored_first});
+  } catch (const std::bad_alloc&) {
+    how.reusable = false; // nobody will store it
   }
+  if (!how.reusable)
+    flights_.remove(*f); // who comes from now on loads anew
+  if (!stored_first || !told)
+    answer(f, std::move(how), inline_ok);
 }
 
 /// Requires: the claim of `f`.

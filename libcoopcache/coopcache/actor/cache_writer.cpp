@@ -4,6 +4,8 @@
 #include "coopcache/core/units.hpp"
 #include "coopcache/table/clock.hpp"
 
+#include <algorithm>
+#include <array>
 #include <future>
 #include <utility>
 
@@ -13,13 +15,29 @@ namespace coopcache::actor {
 
 namespace {
 
-/// So many times does a caller look into the queue again; then it is the
-/// actor's turn.
-constexpr std::size_t max_turns = 32;
-
 void bump(std::atomic<std::uint64_t>& counter) noexcept {
   counter.fetch_add(1, std::memory_order_relaxed);
 }
+
+/// Destroys what it holds.
+template <class T>
+class trash_job final : public job {
+public:
+  trash_job(std::string cache, T what) noexcept
+    : cache_(std::move(cache)), what_(std::move(what)) {
+  }
+
+  void run() noexcept override {
+  }
+
+  [[nodiscard]] std::string name() const override {
+    return "a destructor of a value or loader of cache \"" + cache_ + '"';
+  }
+
+private:
+  std::string cache_;
+  T what_;
+};
 
 class stop_job final : public job {
 public:
@@ -46,7 +64,7 @@ private:
 // -- the queue ----------------------------------------------------------------
 
 /// False if the cache has been closed; the command is destroyed then.
-bool cache_core::post(command what) {
+bool cache_core::post(command what, thread on) {
   {
     const std::lock_guard guard{queue_mutex_};
     if (closed_.load(std::memory_order_relaxed))
@@ -54,8 +72,16 @@ bool cache_core::post(command what) {
     queue_.push_back(std::move(what));
     if (std::exchange(attended_, true))
       return true;
+    if (writer_.mine()) {
+      wake_actor(); // this thread is at it, but may not look again
+      return true;
+    }
   }
-  take_turns(false);
+  try {
+    take_turns(on);
+  } catch (const std::bad_alloc&) {
+    return true; // it is in the queue, and the next one looks into it
+  }
   return true;
 }
 
@@ -69,12 +95,12 @@ void cache_core::wake_actor() {
 /// Carries out what is queued, and what comes meanwhile, for a while; then it
 /// is left to the actor. Requires: the caller has set `attended_`, or is the
 /// actor.
-void cache_core::take_turns(bool in_actor) {
-  commands done[max_turns];
+void cache_core::take_turns(thread on) {
+  std::array<commands, max_turns> done;
   bool finished = false;
   for (std::size_t turn = 0; turn < max_turns && !finished; ++turn) {
     std::unique_lock writer{writer_, std::defer_lock};
-    if (in_actor)
+    if (on == thread::actors)
       writer.lock();
     else if (!writer.try_lock())
       break;
@@ -87,7 +113,22 @@ void cache_core::take_turns(bool in_actor) {
     wake_actor();
   }
   catch_up();
+  if (on == thread::tickers)
+    let_go(std::move(done));
 } // what is done goes here, with values and loaders of the application
+
+/// The ticker must not be held up by destructors of the application.
+void cache_core::let_go(std::array<commands, max_turns> done) {
+  if (std::all_of(done.begin(), done.end(), [](const commands& each) {
+        return std::all_of(each.begin(), each.end(), [](const command& c) {
+          return std::holds_alternative<wake>(c);
+        });
+      }))
+    return;
+  job_ptr trash = std::make_unique<
+    trash_job<std::array<commands, max_turns>>>(name, std::move(done));
+  static_cast<void>(node_->answers.submit(0, trash));
+}
 
 /// Whether there is nothing left to look after.
 bool cache_core::queue_is_done() {
@@ -119,7 +160,7 @@ void cache_core::after_queue(F f) {
 }
 
 void cache_core::drain() {
-  take_turns(true);
+  take_turns(thread::actors);
 }
 
 void cache_core::clear_now(const std::string& key) {
@@ -383,7 +424,7 @@ void cache_core::lost(const table::flight_ptr& f) {
 
 /// Does what must not be done by the writer. Stop callbacks are code of the
 /// application: they run on a worker.
-void cache_core::catch_up() {
+void cache_core::catch_up() noexcept {
   if (!owes_.load(std::memory_order_relaxed))
     return;
   std::vector<table::flight_ptr> stops;
@@ -398,9 +439,15 @@ void cache_core::catch_up() {
     node_->log(log_level::warning, warning);
   if (stops.empty())
     return;
-  job_ptr stop = std::make_unique<stop_job>(name, std::move(stops));
-  if (node_->answers.submit(0, stop))
-    stop->run();
+  try {
+    job_ptr stop = std::make_unique<stop_job>(name, stops);
+    if (!node_->answers.submit(0, stop))
+      return;
+  } catch (const std::bad_alloc&) {
+    // on this thread, then
+  }
+  for (const auto& f : stops)
+    f->request_stop();
 }
 
 // -- storing ------------------------------------------------------------------

@@ -56,21 +56,21 @@ public:
   }
 
   std::optional<errc> submit(std::uint64_t id, job_ptr& what) {
-    graveyard gone; // threads that have ended are joined after the lock
     const std::lock_guard guard{mutex_};
     if (closed_)
       return errc::shutting_down;
-    if (waking_) {
+    const bool full = queue_.size() >= options_.queue_limit;
+    if (waking_ && !full) {
       // Whoever is on his way looks into the queue.
     } else if (busy() < options_.workers) {
-      if (give(id, what, gone))
+      if (give(id, what))
         return std::nullopt;
-      if (count(phase::running) + count(phase::blocked) == 0)
+      if (nobody_comes_back())
         return errc::workers_exhausted; // no thread can be had
-    } else if (count(phase::running) == 0 && count(phase::blocked) == 0) {
+    } else if (nobody_comes_back()) {
       return errc::workers_exhausted;
     }
-    if (queue_.size() >= options_.queue_limit)
+    if (full)
       return errc::queue_full;
     queue_.push_back({id, std::move(what)});
     queued_.store(true, std::memory_order_relaxed);
@@ -80,36 +80,33 @@ public:
   void look_after() {
     if (options_.patience.count() == 0)
       return;
-    graveyard gone;
     const std::lock_guard guard{mutex_};
     const auto limit = std::chrono::steady_clock::now() - options_.patience;
     for (const auto& w : workers_)
       if (w->now == phase::running && w->since < limit)
         w->now = phase::lost;
-    feed(gone);
+    feed();
   }
 
   void write_off(std::uint64_t id) {
-    graveyard gone;
     const std::lock_guard guard{mutex_};
     for (const auto& w : workers_) {
       if (w->id == id && (w->now == phase::running || w->now == phase::blocked))
         w->now = phase::lost;
     }
-    feed(gone);
+    feed();
   }
 
   enum class blocking { entered, already, refused };
 
   blocking block(worker& w) {
-    graveyard gone;
     const std::lock_guard guard{mutex_};
     if (w.now != phase::running)
       return blocking::already; // or written off: it takes no place
     if (count(phase::blocked) >= options_.max_blocked)
       return blocking::refused;
     w.now = phase::blocked;
-    feed(gone);
+    feed();
     return blocking::entered;
   }
 
@@ -135,12 +132,20 @@ public:
                    [this] { return count(phase::gone) == workers_.size(); });
     abandoned_ = true;
     all.swap(workers_);
-    for (const auto& w : all)
-      if (w->now != phase::gone && w->work != nullptr)
-        result.running.push_back(w->work->name());
+    for (const auto& w : all) {
+      if (w->now == phase::gone) {
+        ended_.push_back(w);
+        continue;
+      }
+      result.running.push_back(w->work != nullptr ? w->work->name()
+                                                  : "what a job has left");
+      w->thread.detach();
+    }
+    std::vector<worker_ptr> ended;
+    ended.swap(ended_);
     guard.unlock();
-    for (const auto& w : all)
-      end(*w);
+    for (const auto& w : ended)
+      w->thread.join();
     return result;
   }
 
@@ -150,21 +155,17 @@ private:
     job_ptr what;
   };
 
-  /// Threads that have ended, to be joined where no lock is held: their
-  /// `thread_local` variables may run code of the application.
-  struct graveyard {
-    std::vector<worker_ptr> gone;
-
-    ~graveyard() {
-      for (const auto& w : gone)
-        w->thread.join();
-    }
-  };
-
   std::size_t count(phase which) const noexcept {
     return static_cast<std::size_t>(
       std::count_if(workers_.begin(), workers_.end(),
                     [which](const auto& w) { return w->now == which; }));
+  }
+
+  /// Whether a job in the queue would wait for lost workers. With `patience`
+  /// that is how it is meant: `look_after` tries again.
+  bool nobody_comes_back() const noexcept {
+    return options_.patience.count() == 0 && count(phase::running) == 0
+           && count(phase::blocked) == 0;
   }
 
   /// Workers that take up one of the places for running jobs.
@@ -179,7 +180,7 @@ private:
   ///
   /// One is woken at a time, and wakes the next if there is more to do: waking
   /// costs more than a small job, and a worker that is awake takes many.
-  bool give(std::uint64_t id, job_ptr& what, graveyard& gone) {
+  bool give(std::uint64_t id, job_ptr& what) {
     for (const auto& w : workers_) {
       if (w->now != phase::idle)
         continue;
@@ -188,7 +189,7 @@ private:
       post(w->mailbox, go_atom_v);
       return true;
     }
-    return start(id, what, gone);
+    return start(id, what);
   }
 
   static void take(worker& w, std::uint64_t id, job_ptr& what) {
@@ -198,8 +199,8 @@ private:
     w.since = std::chrono::steady_clock::now();
   }
 
-  bool start(std::uint64_t id, job_ptr& what, graveyard& gone) {
-    reap(gone);
+  bool start(std::uint64_t id, job_ptr& what) {
+    reap();
     const auto fresh = std::make_shared<worker>();
     workers_.push_back(fresh);
     try {
@@ -215,10 +216,10 @@ private:
   }
 
   /// Hands a queued job to a place that has become free.
-  void feed(graveyard& gone) {
+  void feed() {
     if (waking_ || closed_ || queue_.empty() || busy() >= options_.workers)
       return;
-    if (give(queue_.front().id, queue_.front().what, gone))
+    if (give(queue_.front().id, queue_.front().what))
       pop();
   }
 
@@ -229,27 +230,20 @@ private:
 
   /// A worker that was woken has come.
   void arrive() {
-    graveyard gone;
     const std::lock_guard guard{mutex_};
     waking_ = false;
-    feed(gone);
+    feed();
   }
 
-  /// Forgets the threads that have ended.
-  void reap(graveyard& gone) {
+  /// Puts the threads that have ended aside. They are joined by a worker: their
+  /// `thread_local` variables may run code of the application.
+  void reap() {
     const auto at = std::partition(workers_.begin(), workers_.end(),
                                    [](const auto& w) {
                                      return w->now != phase::gone;
                                    });
-    gone.gone.assign(at, workers_.end());
+    ended_.insert(ended_.end(), at, workers_.end());
     workers_.erase(at, workers_.end());
-  }
-
-  static void end(worker& w) {
-    if (w.now == phase::gone)
-      w.thread.join();
-    else
-      w.thread.detach();
   }
 
   /// Body of a worker's thread.
@@ -309,15 +303,18 @@ private:
   /// gives it one. False if it shall end.
   bool next(worker& me, caf::scoped_actor& self) {
     job_ptr over; // destroyed before the thread is idle, and without the lock
+    std::vector<worker_ptr> ended;
     {
       const std::lock_guard guard{mutex_};
       me.now = phase::running; // whatever it was: it is back
       me.id = 0;
       over.swap(me.work);
+      ended.swap(ended_);
     }
     over.reset();
+    for (const auto& w : ended)
+      w->thread.join();
     {
-      graveyard gone;
       std::unique_lock guard{mutex_};
       me.now = phase::leaving;
       if (closed_ || busy() >= options_.workers)
@@ -327,7 +324,7 @@ private:
       if (!queue_.empty()) {
         take(me, queue_.front().id, queue_.front().what);
         pop();
-        feed(gone);
+        feed();
         return true;
       }
       if (closed_)
@@ -365,6 +362,7 @@ private:
   std::deque<queued> queue_;
   std::atomic<bool> queued_{false}; ///< whether the queue is not empty
   std::vector<worker_ptr> workers_;
+  std::vector<worker_ptr> ended_; ///< to be joined
 };
 
 thread_local worker_pool::state::place worker_pool::state::current_;

@@ -45,7 +45,7 @@ void entry::destroy() noexcept {
 
 [[gnu::flatten]] void entry::count_shared(std::int64_t n) noexcept {
   const std::uint32_t me = detail::own_index;
-  if (owner_.load(std::memory_order_relaxed) == striped && me < stripe_count) {
+  if (owner_.load(std::memory_order_acquire) == striped && me < stripe_count) {
     const short_section guard{me};
     if (add_striped(n, me))
       return;
@@ -70,7 +70,8 @@ void entry::adopt(std::uint32_t who) noexcept {
   refs_.fetch_add(bias, std::memory_order_relaxed);
   std::uint8_t none = no_owner;
   if (!owner_.compare_exchange_strong(none, static_cast<std::uint8_t>(who),
-                                      std::memory_order_relaxed))
+                                      std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
     refs_.fetch_sub(bias, std::memory_order_relaxed);
 }
 

@@ -264,7 +264,7 @@ void hot_table::sample(entry& e, std::uint32_t index) noexcept {
   const std::uint32_t me = thread_index();
   touch(*e, me);
   const auto hits = add_one(readers_[me].hits, me);
-  const std::uint32_t owner = e->owner_.load(std::memory_order_relaxed);
+  const std::uint32_t owner = e->owner_.load(std::memory_order_acquire);
   if (owner == me)
     e->add_own(1);
   else if (owner != entry::striped || !e->add_striped(1, me))

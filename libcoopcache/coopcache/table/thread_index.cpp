@@ -1,6 +1,8 @@
 #include "coopcache/table/thread_index.hpp"
 
 #include <bit>
+#include <cerrno>
+#include <cstdlib>
 #include <linux/membarrier.h>
 #include <mutex>
 #include <sys/syscall.h>
@@ -78,7 +80,11 @@ bool has_sections() noexcept {
 }
 
 void await_sections() noexcept {
-  membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+  while (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) {
+    if (errno != ENOMEM && errno != EINTR)
+      std::abort(); // forbidden since: counts would get lost
+    std::this_thread::yield();
+  }
   for (const auto& each : detail::sections)
     while (each.inside.load(std::memory_order_acquire))
       std::this_thread::yield();
