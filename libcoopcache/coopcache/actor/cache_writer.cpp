@@ -80,7 +80,8 @@ bool cache_core::post(command what, thread on) {
   try {
     take_turns(on);
   } catch (const std::bad_alloc&) {
-    return true; // it is in the queue, and the next one looks into it
+    const std::lock_guard guard{queue_mutex_};
+    attended_ = false; // whoever comes next looks into the queue
   }
   return true;
 }
