@@ -27,7 +27,7 @@ test: ## Build and run every test
 	@.ci/build $(PRESET) $(JOBS)
 	@.ci/alone $(OUT) ctest --preset $(PRESET) --parallel $(JOBS)
 
-bench: ## Build and run the benchmarks (quiet machine, four minutes)
+bench: ## Build and run the benchmarks (quiet machine, two minutes)
 	@$(SETUP) bench
 	@.ci/build $(PRESET) $(JOBS) coopcache-bench -DCOOPCACHE_BENCH=ON
 	@$(OUT)/apps/coopcache-bench --benchmark_out=build/bench.json

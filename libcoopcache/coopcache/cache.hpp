@@ -1,6 +1,7 @@
 #pragma once
 
 #include "coopcache/actor/compat.hpp"
+#include "coopcache/actor/response_waiter.hpp"
 #include "coopcache/actor_types.hpp"
 #include "coopcache/cache_base.hpp"
 #include "coopcache/loader.hpp"
@@ -61,25 +62,10 @@ private:
   std::shared_ptr<cache_base> cache_;
 };
 
-/// Answers the `then` of an actor. Keeps the actor in memory until then, as
-/// CAF's requests do: nobody else may have a handle of it.
-class response_waiter final : public async_waiter {
-public:
-  response_waiter(caf::strong_actor_ptr to, caf::message_id id) noexcept
-    : to_(std::move(to)), id_(id) {
-  }
-
-  void deliver(detail::answer how) noexcept override {
-    actor::respond(to_, id_, fetched{std::move(how)});
-  }
-
-  [[nodiscard]] bool quick() const noexcept override {
-    return true;
-  }
-
-private:
-  caf::strong_actor_ptr to_;
-  caf::message_id id_;
+/// What `fetch(self, ...)` takes for an actor.
+template <class Self>
+concept event_actor = requires(Self* self) {
+  self->address();
 };
 
 } // namespace detail
@@ -197,10 +183,7 @@ public:
   /// For event-based actors: `fetch(self, key, loader).then(f)` calls
   /// `f(result<T>)` in the context of `self`, which lives until then. Never
   /// blocks.
-  template <class Self, class F>
-  requires requires(Self* self) {
-    self->address();
-  }
+  template <detail::event_actor Self, class F>
   auto fetch(Self* self, std::string key, F loader,
              fetch_options options = {}) const {
     return pending(self, std::move(key), std::move(loader), std::move(options),
@@ -208,10 +191,7 @@ public:
   }
 
   /// The same with the declared loader.
-  template <class Self>
-  requires requires(Self* self) {
-    self->address();
-  }
+  template <detail::event_actor Self>
   auto fetch(Self* self, std::string key, fetch_options options = {}) const {
     return fetch(self, std::move(key), nullptr, std::move(options));
   }
@@ -263,10 +243,7 @@ public:
   }
 
   /// The same for event-based actors, like `fetch(self, ...)`.
-  template <class Self, class F>
-  requires requires(Self* self) {
-    self->address();
-  }
+  template <detail::event_actor Self, class F>
   auto refresh(Self* self, std::string key, F loader,
                fetch_options options = {}) const {
     return pending(self, std::move(key), std::move(loader), std::move(options),
@@ -354,10 +331,10 @@ private:
       c.core_->fetch(load_request(key, std::move(loader), std::move(options),
                                   refresh),
                      std::make_unique<
-                       detail::response_waiter>(caf::actor_cast<
-                                                  caf::strong_actor_ptr>(
-                                                  self->address()),
-                                                id));
+                       actor::response_waiter>(caf::actor_cast<
+                                                 caf::strong_actor_ptr>(
+                                                 self->address()),
+                                               id));
     };
     return pending_fetch<T, decltype(start)>{std::move(start)};
   }

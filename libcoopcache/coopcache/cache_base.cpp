@@ -34,7 +34,7 @@ cache_base::timing cache_base::time_of(const expiry& until) {
   const auto now = std::chrono::ceil<milliseconds>(
     std::chrono::system_clock::now());
   if (const auto* const life = std::get_if<milliseconds>(&until))
-    return good_for(*life, now + detail::to_life(*life));
+    return good_for(*life, now + core::clamped(*life));
   if (const auto* const at = std::get_if<wall_time>(&until))
     return good_until(*at, now);
   if (const auto* const unix_ms = std::get_if<std::int64_t>(&until)) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "coopcache/core/time.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -18,24 +20,6 @@ using expiry = std::variant<std::monostate,            // no end
                             wall_time,                 // at that time
                             std::chrono::milliseconds, // so long from now
                             std::int64_t>;             // Unix time in ms
-
-namespace detail {
-
-/// Any length of time in milliseconds; beyond 200 years is as good as 200.
-template <class Rep, class Period>
-constexpr std::chrono::milliseconds
-to_life(std::chrono::duration<Rep, Period> length) noexcept {
-  using std::chrono::milliseconds;
-  constexpr milliseconds longest{std::chrono::years{200}};
-  const std::chrono::duration<double, std::milli> rough{length};
-  if (rough >= longest)
-    return longest;
-  if (rough <= -longest)
-    return -longest;
-  return std::chrono::duration_cast<milliseconds>(length);
-}
-
-} // namespace detail
 
 /// What `cached` and `uncached` return; becomes an `outcome`.
 template <class T>
@@ -70,7 +54,7 @@ cached(T&& value, std::chrono::sys_time<Duration> expires_at) {
 template <class T, class Rep, class Period>
 [[nodiscard]] answered<std::decay_t<T>>
 cached(T&& value, std::chrono::duration<Rep, Period> time_to_live) {
-  return {std::forward<T>(value), detail::to_life(time_to_live), true};
+  return {std::forward<T>(value), core::clamped(time_to_live), true};
 }
 
 /// The same, good until a Unix time in milliseconds. A number below 10^11 makes

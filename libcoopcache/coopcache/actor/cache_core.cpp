@@ -49,7 +49,7 @@ core::instant cache_core::tick(core::instant now) {
   auto seen = next_wake_.load(std::memory_order_relaxed);
   while (seen <= now) {
     if (next_wake_.compare_exchange_weak(seen, core::never)) {
-      static_cast<void>(post(wake{}, thread::tickers));
+      static_cast<void>(post(wake{}, role::ticker));
       break;
     }
   }

@@ -165,13 +165,15 @@ private:
 
   /// So many times does a caller look into the queue again; then it is the
   /// actor's turn.
-  static constexpr std::size_t max_turns = 32;
+  static constexpr std::size_t max_turns = 8;
 
   // cache_fetch.cpp
   class landing_scope;
   [[nodiscard]] detail::answer fail(errc code, std::string reason,
                                     std::string_view key) const;
   [[nodiscard]] std::optional<detail::answer> refuse(const request& what) const;
+  [[nodiscard]] std::shared_ptr<const error>
+  too_many_blocked(std::string_view key) const;
   [[nodiscard]] std::string soft_limit_text() const;
   table::flights::seat join(request& what);
   [[nodiscard]] std::optional<detail::answer>
@@ -188,10 +190,10 @@ private:
   [[nodiscard]] std::uint64_t striped_reserve() const noexcept;
 
   // cache_writer.cpp
-  enum class thread { callers, actors, tickers };
-  [[nodiscard]] bool post(command what, thread on = thread::callers);
+  enum class role { caller, actor, ticker };
+  [[nodiscard]] bool post(command what, role as = role::caller);
   status call(std::string_view key, const std::function<command(ack)>& make);
-  void take_turns(thread on);
+  void take_turns(role as);
   void let_go(std::array<commands, max_turns> done);
   template <class F>
   void after_queue(F f);

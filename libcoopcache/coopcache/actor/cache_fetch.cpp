@@ -57,29 +57,6 @@ private:
   table::flight_ptr flight_;
 };
 
-class answer_job final : public job {
-public:
-  answer_job(std::string cache, std::vector<table::waiter_ptr> who,
-             table::landing how, std::unique_ptr<table::loader> unused) noexcept
-    : cache_(std::move(cache)), who_(std::move(who)), how_(std::move(how)),
-      unused_(std::move(unused)) {
-  }
-
-  void run() noexcept override {
-    notify(who_, how_);
-  }
-
-  [[nodiscard]] std::string name() const override {
-    return "a callback of cache \"" + cache_ + '"';
-  }
-
-private:
-  std::string cache_;
-  std::vector<table::waiter_ptr> who_;
-  table::landing how_;
-  std::unique_ptr<table::loader> unused_; ///< destroyed with the job
-};
-
 std::chrono::milliseconds patience_of(const fetch_options& asked,
                                       const cache_options& options) {
   return std::max(asked.deadline.value_or(options.deadline),
@@ -95,10 +72,6 @@ std::string out_of_time(std::chrono::milliseconds patience) {
 }
 
 } // namespace
-
-const table::flight_ptr& current_load() noexcept {
-  return running_load;
-}
 
 job_ptr make_load_job(std::shared_ptr<cache_core> cache, table::flight_ptr f) {
   return std::make_unique<load_job>(std::move(cache), std::move(f));
@@ -155,6 +128,12 @@ std::optional<detail::answer> cache_core::refuse(const request& what) const {
   if (closed_.load(std::memory_order_acquire))
     return fail(errc::shutting_down, "the node has shut down", what.key);
   return std::nullopt;
+}
+
+std::shared_ptr<const error>
+cache_core::too_many_blocked(std::string_view key) const {
+  return make_error(errc::workers_exhausted,
+                    "too many loaders wait in nested fetches", key);
 }
 
 std::string cache_core::soft_limit_text() const {
@@ -235,8 +214,7 @@ detail::answer cache_core::fetch(request what) {
   }
   const worker_pool::blocked_scope blocked;
   if (!blocked.allowed())
-    return fail(errc::workers_exhausted,
-                "too many loaders wait in nested fetches", what.key);
+    return {{}, too_many_blocked(what.key), source::loaded};
   const auto patience = patience_of(what.options, options);
   const auto deadline = after(patience);
   const auto& within = what.options.within.flight() != nullptr
@@ -316,8 +294,7 @@ std::shared_ptr<const error>
 cache_core::block_on(std::string_view key, const std::function<void()>& wait) {
   const worker_pool::blocked_scope blocked;
   if (!blocked.allowed())
-    return make_error(errc::workers_exhausted,
-                      "too many loaders wait in nested fetches", key);
+    return too_many_blocked(key);
   wait();
   return nullptr;
 }
@@ -407,9 +384,10 @@ void cache_core::answer_later(std::vector<table::waiter_ptr> who,
   notify(who, how);
   if (rest.empty() && unused == nullptr)
     return;
-  job_ptr tell = std::make_unique<answer_job>(name, std::move(rest),
-                                              std::move(how),
-                                              std::move(unused));
+  // What is unused is destroyed with the job.
+  auto tell = make_job("a callback of cache \"" + name + '"',
+                       [who = std::move(rest), how = std::move(how),
+                        unused = std::move(unused)] { notify(who, how); });
   if (node_->answers.submit(0, tell))
     tell->run(); // at shutdown, on the thread that shuts down
 }
@@ -461,7 +439,7 @@ void cache_core::close() {
   {
     // Threads that have claimed a flight answer it themselves.
     std::unique_lock guard{landing_mutex_};
-    all_landed_.wait_for(guard, core::clamped(node_->cfg.node.shutdown_timeout),
+    all_landed_.wait_for(guard, node_->cfg.node.shutdown_timeout,
                          [this] { return landing_ <= landings; });
   }
   decltype(running_) gone;

@@ -1,6 +1,7 @@
 #include "coopcache/actor/cache_shell.hpp"
 
 #include "coopcache/actor/compat.hpp"
+#include "coopcache/actor/response_waiter.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
@@ -19,30 +20,17 @@ caf::error to_caf(const error& what) {
                          what.node);
 }
 
-/// Answers a fetch message from whatever thread ends the load, whether the
-/// actor that took the message still lives or not.
-class message_waiter final : public detail::async_waiter {
+/// Answers a fetch message, whether the actor that took it still lives or not.
+class message_waiter final : public response_waiter {
 public:
-  message_waiter(caf::strong_actor_ptr to, caf::message_id id) noexcept
-    : to_(std::move(to)), id_(id) {
-  }
+  using response_waiter::response_waiter;
 
   void deliver(detail::answer how) noexcept override {
-    if (to_ == nullptr)
-      return; // the sender wants no answer
     if (how.failure != nullptr)
-      respond(to_, id_, to_caf(*how.failure));
+      send(to_caf(*how.failure));
     else
-      respond(to_, id_, fetched{std::move(how)});
+      response_waiter::deliver(std::move(how));
   }
-
-  [[nodiscard]] bool quick() const noexcept override {
-    return true;
-  }
-
-private:
-  caf::strong_actor_ptr to_;
-  caf::message_id id_;
 };
 
 core_actor::behavior_type shell(core_actor::pointer self,

@@ -19,52 +19,17 @@ void bump(std::atomic<std::uint64_t>& counter) noexcept {
   counter.fetch_add(1, std::memory_order_relaxed);
 }
 
-/// Destroys what it holds.
-template <class T>
-class trash_job final : public job {
-public:
-  trash_job(std::string cache, T what) noexcept
-    : cache_(std::move(cache)), what_(std::move(what)) {
-  }
-
-  void run() noexcept override {
-  }
-
-  [[nodiscard]] std::string name() const override {
-    return "a destructor of a value or loader of cache \"" + cache_ + '"';
-  }
-
-private:
-  std::string cache_;
-  T what_;
-};
-
-class stop_job final : public job {
-public:
-  stop_job(std::string cache, std::vector<table::flight_ptr> all) noexcept
-    : cache_(std::move(cache)), all_(std::move(all)) {
-  }
-
-  void run() noexcept override {
-    for (const auto& f : all_)
-      f->request_stop();
-  }
-
-  [[nodiscard]] std::string name() const override {
-    return "a stop callback of cache \"" + cache_ + '"';
-  }
-
-private:
-  std::string cache_;
-  std::vector<table::flight_ptr> all_;
-};
+void ask_to_stop(const std::vector<table::flight_ptr>& all) noexcept {
+  for (const auto& f : all)
+    f->request_stop();
+}
 
 } // namespace
 
 // -- the queue ----------------------------------------------------------------
 
 /// False if the cache has been closed; the command is destroyed then.
-bool cache_core::post(command what, thread on) {
+bool cache_core::post(command what, role as) {
   {
     const std::lock_guard guard{queue_mutex_};
     if (closed_.load(std::memory_order_relaxed))
@@ -78,7 +43,7 @@ bool cache_core::post(command what, thread on) {
     }
   }
   try {
-    take_turns(on);
+    take_turns(as);
   } catch (const std::bad_alloc&) {
     const std::lock_guard guard{queue_mutex_};
     attended_ = false; // whoever comes next looks into the queue
@@ -96,12 +61,12 @@ void cache_core::wake_actor() {
 /// Carries out what is queued, and what comes meanwhile, for a while; then it
 /// is left to the actor. Requires: the caller has set `attended_`, or is the
 /// actor.
-void cache_core::take_turns(thread on) {
+void cache_core::take_turns(role as) {
   std::array<commands, max_turns> done;
   bool finished = false;
   for (std::size_t turn = 0; turn < max_turns && !finished; ++turn) {
     std::unique_lock writer{writer_, std::defer_lock};
-    if (on == thread::actors)
+    if (as == role::actor)
       writer.lock();
     else if (!writer.try_lock())
       break;
@@ -114,7 +79,7 @@ void cache_core::take_turns(thread on) {
     wake_actor();
   }
   catch_up();
-  if (on == thread::tickers)
+  if (as == role::ticker)
     let_go(std::move(done));
 } // what is done goes here, with values and loaders of the application
 
@@ -126,8 +91,9 @@ void cache_core::let_go(std::array<commands, max_turns> done) {
         });
       }))
     return;
-  job_ptr trash = std::make_unique<
-    trash_job<std::array<commands, max_turns>>>(name, std::move(done));
+  auto trash = make_job("a destructor of a value or loader of cache \"" + name
+                          + '"',
+                        [done = std::move(done)] {});
   static_cast<void>(node_->answers.submit(0, trash));
 }
 
@@ -161,7 +127,7 @@ void cache_core::after_queue(F f) {
 }
 
 void cache_core::drain() {
-  take_turns(thread::actors);
+  take_turns(role::actor);
 }
 
 void cache_core::clear_now(const std::string& key) {
@@ -188,6 +154,15 @@ void cache_core::carry_out_queue(commands& batch, core::instant now) {
     const std::lock_guard guard{queue_mutex_};
     batch.swap(queue_);
   }
+  const auto due = [this] {
+    return std::min(store_.next_wake(), loads_.next_wake());
+  };
+  try {
+    if (due() <= now)
+      expire(now); // what has had its time makes no demands
+  } catch (const std::bad_alloc&) {
+    // What is left over goes with the next command.
+  }
   for (auto& each : batch) {
     try {
       std::visit([&](auto& what) { carry_out(what, now); }, each);
@@ -196,7 +171,7 @@ void cache_core::carry_out_queue(commands& batch, core::instant now) {
     }
   }
   publish();
-  const auto next = std::min(store_.next_wake(), loads_.next_wake());
+  const auto next = due();
   if (next < next_wake_.exchange(next))
     node_->wake(next);
 }
@@ -248,8 +223,7 @@ status cache_core::call(std::string_view key,
         kept->set_value(std::move(e));
       })))
     return closed();
-  if (answer.wait_for(core::clamped(options.deadline))
-      != std::future_status::ready)
+  if (answer.wait_for(options.deadline) != std::future_status::ready)
     return status{
       make_error(errc::timeout,
                  "the cache did not answer within " + text_of(options.deadline),
@@ -393,8 +367,8 @@ void cache_core::carry_out(report& what, core::instant) {
   what.done(nullptr);
 }
 
-void cache_core::carry_out(wake&, core::instant now) {
-  expire(now);
+/// It has been looked at what is due.
+void cache_core::carry_out(wake&, core::instant) {
 }
 
 /// Makes sure that neither the value nor a load begun before is seen again.
@@ -441,14 +415,14 @@ void cache_core::catch_up() noexcept {
   if (stops.empty())
     return;
   try {
-    job_ptr stop = std::make_unique<stop_job>(name, stops);
+    auto stop = make_job("a stop callback of cache \"" + name + '"',
+                         [stops] { ask_to_stop(stops); });
     if (!node_->answers.submit(0, stop))
       return;
   } catch (const std::bad_alloc&) {
     // on this thread, then
   }
-  for (const auto& f : stops)
-    f->request_stop();
+  ask_to_stop(stops);
 }
 
 // -- storing ------------------------------------------------------------------
@@ -457,7 +431,6 @@ void cache_core::catch_up() noexcept {
 /// runs code of the application.
 bool cache_core::store_value(table::entry_ptr& value, core::instant now) {
   table.reserve();
-  expire(now);
   auto* const old = table.lookup(value->key());
   if (old != nullptr) {
     if (old->expires_at <= now)

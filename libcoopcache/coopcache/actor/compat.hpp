@@ -4,7 +4,6 @@
 /// What differs between CAF 0.18.7 and 1.x, for the sources that include it.
 
 #include <caf/actor.hpp>
-#include <caf/actor_addr.hpp>
 #include <caf/actor_cast.hpp>
 #include <caf/behavior.hpp>
 #include <caf/config.hpp>

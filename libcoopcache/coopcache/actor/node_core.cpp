@@ -94,8 +94,7 @@ std::vector<std::string> node_core::shutdown() {
   }
   for (const auto& [name, cache] : caches)
     cache->close();
-  const auto end = std::chrono::steady_clock::now()
-                   + core::clamped(cfg.node.shutdown_timeout);
+  const auto end = std::chrono::steady_clock::now() + cfg.node.shutdown_timeout;
   auto left = loads.shutdown(cfg.node.shutdown_timeout);
   left.dropped.clear(); // their flights have landed
   const auto rest = std::max(std::chrono::ceil<std::chrono::milliseconds>(
@@ -130,9 +129,13 @@ void node_core::end_wait(std::uint64_t waiter, std::uint64_t target) noexcept {
   all.graph.remove(waiter, target);
 }
 
-void node_core::log(log_level level, std::string_view line) {
+void node_core::log(log_level level, std::string_view line) noexcept {
   const std::lock_guard guard{log_mutex_};
-  log_(level, line);
+  try {
+    log_(level, line);
+  } catch (...) {
+    return;
+  }
 }
 
 void node_core::wake(core::instant at) {

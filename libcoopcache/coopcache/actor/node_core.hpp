@@ -53,7 +53,8 @@ public:
                                        std::uint64_t target);
   static void end_wait(std::uint64_t waiter, std::uint64_t target) noexcept;
 
-  void log(log_level level, std::string_view line);
+  /// What the sink throws is lost: there is nobody to tell.
+  void log(log_level level, std::string_view line) noexcept;
 
   /// Asks for a tick at `at`. No effect after the shutdown.
   void wake(core::instant at);
@@ -77,8 +78,5 @@ private:
 
 /// A length of time for people.
 [[nodiscard]] std::string text_of(std::chrono::milliseconds length);
-
-/// The load that the calling thread runs, or null.
-[[nodiscard]] const table::flight_ptr& current_load() noexcept;
 
 } // namespace coopcache::actor

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace coopcache::actor {
@@ -41,6 +42,30 @@ public:
 };
 
 using job_ptr = std::unique_ptr<job>;
+
+/// A job that calls `f`, which must not throw, and is called `name`.
+template <class F>
+[[nodiscard]] job_ptr make_job(std::string name, F f) {
+  class named final : public job {
+  public:
+    named(std::string what, F call)
+      : name_(std::move(what)), f_(std::move(call)) {
+    }
+
+    void run() noexcept override {
+      f_();
+    }
+
+    [[nodiscard]] std::string name() const override {
+      return name_;
+    }
+
+  private:
+    std::string name_;
+    F f_;
+  };
+  return std::make_unique<named>(std::move(name), std::move(f));
+}
 
 /// Worker actors, each on a thread of its own, that run user code and are
 /// reused. Thread-safe.

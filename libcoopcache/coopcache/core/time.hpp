@@ -26,11 +26,19 @@ constexpr instant later(instant at, std::chrono::nanoseconds by) noexcept {
   return by.count() > 0 && at > never - by ? never : at + by;
 }
 
-/// The same length, or 200 years where there is no room for more.
-constexpr std::chrono::nanoseconds
-clamped(std::chrono::milliseconds length) noexcept {
-  constexpr std::chrono::milliseconds longest{std::chrono::years{200}};
-  return length > longest ? longest : length < -longest ? -longest : length;
+/// Any length of time in milliseconds; what is beyond 200 years, which is as
+/// good as for ever, counts as that, so that sums stay in range.
+template <class Rep, class Period>
+constexpr std::chrono::milliseconds
+clamped(std::chrono::duration<Rep, Period> length) noexcept {
+  using std::chrono::milliseconds;
+  constexpr milliseconds longest{std::chrono::years{200}};
+  const std::chrono::duration<double, std::milli> rough{length};
+  if (rough >= longest)
+    return longest;
+  if (rough <= -longest)
+    return -longest;
+  return std::chrono::duration_cast<milliseconds>(length);
 }
 
 /// Coarse time, in steps of `tick_length` since the origin of `instant`.

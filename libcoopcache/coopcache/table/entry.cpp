@@ -96,12 +96,12 @@ std::int64_t stripes::sum() const noexcept {
   return result;
 }
 
-void stripes::give(entry& e,
-                   const std::shared_ptr<std::atomic<int>>& in_use) noexcept {
+void stripes::give(entry& e, const std::shared_ptr<std::atomic<int>>& in_use,
+                   int most) noexcept {
   if (e.owner_.load(std::memory_order_relaxed) == entry::striped
       || !has_sections())
     return;
-  if (in_use->fetch_add(1, std::memory_order_relaxed) >= max_striped) {
+  if (in_use->fetch_add(1, std::memory_order_relaxed) >= most) {
     in_use->fetch_sub(1, std::memory_order_relaxed);
     return;
   }

@@ -54,7 +54,7 @@ struct entry_head {
 /// 2. The number of references is `refs_`, and unless `owner_` is `no_owner`,
 ///    plus `own_refs_` and the sum of the stripes, less `bias`. It is decided
 ///    to be zero only while there is no owner.
-/// 3. There are stripes while `owner_` is `striped`, and not before.
+/// 3. While `owner_` is `striped` there are stripes.
 ///
 /// The first thread that finds an entry in a table owns it, and counts in a
 /// counter of its own without the cost of an atomic operation. Source of the

@@ -140,19 +140,21 @@ std::uint64_t add_one(std::atomic<std::uint64_t>& counter,
 
 } // namespace
 
-void hot_table::count_hit() noexcept {
+void hot_table::count(counter reader::*which) noexcept {
   const auto me = thread_index();
-  add_one(readers_[me].hits, me);
+  add_one(readers_[me].*which, me);
+}
+
+void hot_table::count_hit() noexcept {
+  count(&reader::hits);
 }
 
 void hot_table::count_miss() noexcept {
-  const auto me = thread_index();
-  add_one(readers_[me].misses, me);
+  count(&reader::misses);
 }
 
 void hot_table::count_join() noexcept {
-  const auto me = thread_index();
-  add_one(readers_[me].joined, me);
+  count(&reader::joined);
 }
 
 read_counts hot_table::counts() const {
@@ -171,10 +173,9 @@ read_counts hot_table::counts() const {
 hot_table::hot_table(bool stamps, core::tick now, std::size_t most_striped)
   : slots_(slots::make(min_capacity)), now_(now), stamps_(stamps),
     seed_(hash_seed()), readers_(std::make_unique<reader[]>(shared_index + 1)),
-    never_striped_(
-      max_striped
-      - static_cast<int>(std::min<std::size_t>(max_striped, most_striped))),
-    striped_(std::make_shared<std::atomic<int>>(never_striped_)) {
+    most_striped_(
+      static_cast<int>(std::min<std::size_t>(max_striped, most_striped))),
+    striped_(std::make_shared<std::atomic<int>>(0)) {
   static_assert(stripes_size == sizeof(stripes));
 }
 
@@ -251,7 +252,7 @@ void hot_table::sample(entry& e, std::uint32_t index) noexcept {
                                                   | who),
                        std::memory_order_relaxed);
   } else {
-    stripes::give(e, striped_);
+    stripes::give(e, striped_, most_striped_);
   }
 }
 
@@ -412,8 +413,7 @@ void hot_table::clear(const std::function<void(entry&)>& f) {
 }
 
 std::uint64_t hot_table::striped_bytes() const noexcept {
-  const int striped = striped_->load(std::memory_order_relaxed)
-                      - never_striped_;
+  const int striped = striped_->load(std::memory_order_relaxed);
   return static_cast<std::uint64_t>(striped) * stripes_size;
 }
 

@@ -123,7 +123,9 @@ public:
 private:
   struct slots;
   struct reader;
+  using counter = std::atomic<std::uint64_t>;
 
+  void count(counter reader::*which) noexcept;
   [[nodiscard]] entry* find_and_ref(std::string_view key) noexcept;
   [[nodiscard]] const entry* probe(std::string_view key,
                                    std::uint64_t hash) const noexcept;
@@ -139,8 +141,8 @@ private:
   const bool stamps_;
   const std::uint64_t seed_;                ///< of the hash
   const std::unique_ptr<reader[]> readers_; ///< by index of thread
-  const int never_striped_; ///< of the places for striped entries
-  std::shared_ptr<std::atomic<int>> striped_; ///< places taken
+  const int most_striped_;
+  std::shared_ptr<std::atomic<int>> striped_; ///< how many are
   std::size_t live_ = 0;                      ///< entries
   std::size_t used_ = 0;                      ///< entries and removed slots
 };

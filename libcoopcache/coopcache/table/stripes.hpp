@@ -16,7 +16,7 @@ namespace coopcache::table {
 inline constexpr std::uint32_t stripe_count = 16;
 static_assert(stripe_count <= thread_indices);
 
-/// How many entries of a table may have stripes at the same time.
+/// How many entries of a table may have stripes at the same time, at most.
 inline constexpr int max_striped = 64;
 
 /// Counts references per thread, so that readers of one hot entry do not
@@ -49,10 +49,10 @@ public:
   /// Exact once no thread can reach the stripes any more.
   [[nodiscard]] std::int64_t sum() const noexcept;
 
-  /// Gives `e` stripes if it has none and the table may have more of them.
+  /// Gives `e` stripes if it has none and fewer than `most` are in use.
   /// Requires: inside the read-side critical section that found `e`.
-  static void give(entry& e,
-                   const std::shared_ptr<std::atomic<int>>& in_use) noexcept;
+  static void give(entry& e, const std::shared_ptr<std::atomic<int>>& in_use,
+                   int most = max_striped) noexcept;
 
 private:
   struct alignas(64) stripe {
