@@ -8,7 +8,6 @@
 #include "coopcache/table/flight.hpp"
 #include "coopcache/table/hot_table.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -59,20 +58,12 @@ public:
   cache_base(std::string name_arg, const cache_options& options_arg,
              core::instant now)
     : name(std::move(name_arg)), options(options_arg),
-      table(options_arg.cache_duration.has_value(), core::to_tick(now),
-            most_striped(options_arg.memory_limit)) {
+      table(options_arg.cache_duration.has_value(), core::to_tick(now)) {
   }
 
   const std::string name;
   const cache_options options;
   table::hot_table table;
-
-  /// Reference counts per thread take a sixteenth of the limit at most.
-  static std::size_t most_striped(std::uint64_t memory_limit) noexcept {
-    constexpr std::uint64_t part = 16 * table::hot_table::stripes_size;
-    return static_cast<std::size_t>(
-      std::min<std::uint64_t>(64, memory_limit / part));
-  }
 
   /// A fetch that was no hit: waits. On a thread of CAF the error
   /// `would_block` instead.

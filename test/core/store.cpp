@@ -123,22 +123,6 @@ TEST_CASE("a large newcomer evicts as many as its room needs") {
   CHECK(k.table.entries() == 1);
 }
 
-TEST_CASE("what the table itself takes counts against the limit") {
-  kept k{evicting(100)};
-  k.table.set_extra(80);
-  CHECK(k.table.bytes() == 80);
-  CHECK_FALSE(k.admit(k.make(21)));
-  CHECK(k.admit(k.make(20)));
-  k.table.set_extra(95);
-  CHECK(k.table.bytes() == 115);
-  CHECK(k.admit(k.make(5)));
-  CHECK(k.table.bytes() == 100);
-  k.table.set_extra(200);
-  CHECK_FALSE(k.admit(k.make(1)));
-  k.table.set_extra(0);
-  CHECK(k.admit(k.make(1)));
-}
-
 TEST_CASE("letting go gives the memory back once") {
   kept k{refusing(100, 1s)};
   record& r = k.make(70);
@@ -451,7 +435,7 @@ struct random_ledger {
   }
 
   void step() {
-    switch (any.below(8)) {
+    switch (any.below(7)) {
       case 0:
       case 1:
       case 2:
@@ -461,11 +445,8 @@ struct random_ledger {
         return read();
       case 5:
         return remove();
-      case 6:
-        return pass();
       default:
-        extra = any.below(options.memory_limit / 4);
-        return k.table.set_extra(extra);
+        return pass();
     }
   }
 
@@ -517,7 +498,7 @@ struct random_ledger {
   }
 
   void check() {
-    REQUIRE(k.table.bytes() == charges() + extra);
+    REQUIRE(k.table.bytes() == charges());
     REQUIRE(k.table.entries() == stored.size());
     for (const record& r : k.records)
       REQUIRE(r.stored == (stored.count(const_cast<record*>(&r)) == 1));
@@ -545,7 +526,6 @@ struct random_ledger {
   dice any;
   store_options options;
   kept k;
-  std::uint64_t extra = 0;
   std::map<record*, instant> stored; ///< with the last read
 };
 

@@ -32,13 +32,6 @@ cache_core::cache_core(std::shared_ptr<node_core> node, std::string name_arg,
     no_memory_(make_error(errc::fetch_failed, "out of memory", {})),
     store_(store_options_of(options_arg), table::precise_now()),
     loads_(load_limits_of(options_arg)) {
-  store_.set_extra(striped_reserve());
-}
-
-/// Kept free for reference counts per thread, so that these never take the
-/// cache above its limit.
-std::uint64_t cache_core::striped_reserve() const noexcept {
-  return most_striped(options.memory_limit) * table::hot_table::stripes_size;
 }
 
 cache_core::~cache_core() = default;

@@ -187,8 +187,6 @@ private:
   void expire_waiters(core::instant now);
   [[nodiscard]] bool may_fit(const table::entry& value) const noexcept;
 
-  [[nodiscard]] std::uint64_t striped_reserve() const noexcept;
-
   // cache_writer.cpp
   enum class role { caller, actor, ticker };
   [[nodiscard]] bool post(command what, role as = role::caller);

@@ -196,9 +196,7 @@ void cache_core::give_up(command& what) noexcept {
 /// Shows the state of the ledger to other threads.
 void cache_core::publish() noexcept {
   counters_.entries.store(store_.entries(), std::memory_order_relaxed);
-  counters_.bytes.store(store_.bytes() - striped_reserve()
-                          + table.striped_bytes(),
-                        std::memory_order_relaxed);
+  counters_.bytes.store(store_.bytes(), std::memory_order_relaxed);
 }
 
 // -- calls --------------------------------------------------------------------

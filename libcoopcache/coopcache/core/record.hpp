@@ -36,9 +36,6 @@ struct record {
   /// True while linked into the timer wheel.
   bool scheduled = false;
 
-  /// How contended the entry was seen in a tick; see `hot_table`.
-  std::atomic<std::uint16_t> contention{0};
-
   /// The value must not be served at or after this instant. Set by `expire_at`.
   instant expires_at = never;
 

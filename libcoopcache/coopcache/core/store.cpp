@@ -63,7 +63,7 @@ instant store::due(const record& r) const noexcept {
 
 bool store::make_room(std::uint64_t need, std::vector<record*>& out) {
   const std::uint64_t limit = options_.memory_limit;
-  if (extra_ > limit || need > limit - extra_)
+  if (need > limit)
     return false;
   while (bytes() + need > limit) {
     record* const victim = options_.evict ? pick_victim() : nullptr;

@@ -58,17 +58,12 @@ public:
 
   /// Bytes in the ledger.
   [[nodiscard]] std::uint64_t bytes() const noexcept {
-    return bytes_ + extra_;
+    return bytes_;
   }
 
   /// Number of stored records.
   [[nodiscard]] std::uint64_t entries() const noexcept {
     return entries_;
-  }
-
-  /// Charges `bytes` beside the entries, for what the table itself takes.
-  void set_extra(std::uint64_t bytes) noexcept {
-    extra_ = bytes;
   }
 
 private:
@@ -81,7 +76,6 @@ private:
   store_options options_;
   timer_wheel wheel_;
   std::uint64_t bytes_ = 0;
-  std::uint64_t extra_ = 0;
   std::uint64_t entries_ = 0;
   record* newest_ = nullptr;
   record* oldest_ = nullptr;

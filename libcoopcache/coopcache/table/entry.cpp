@@ -1,12 +1,8 @@
 #include "coopcache/table/entry.hpp"
 
-#include "coopcache/table/stripes.hpp"
-
 #include <cstring>
 
 namespace coopcache::table {
-
-// -- entry --------------------------------------------------------------------
 
 entry::entry(std::string_view key, std::size_t at, const value_ops* ops,
              std::int64_t wall_ms) noexcept
@@ -14,7 +10,7 @@ entry::entry(std::string_view key, std::size_t at, const value_ops* ops,
     shape_(static_cast<std::uint8_t>((at - sizeof(entry) - key.size())
                                      | (wall_ms != 0 ? wall_bit : 0))),
     key_size_(static_cast<std::uint32_t>(key.size())) {
-  static_assert(sizeof(entry) == 96, "every byte counts a million times");
+  static_assert(sizeof(entry) == 88, "every byte counts a million times");
   char* const self = reinterpret_cast<char*>(this);
   std::memcpy(self + sizeof(entry), key.data(), key.size());
   if (wall_ms != 0)
@@ -43,81 +39,38 @@ void entry::destroy() noexcept {
   release(this);
 }
 
-[[gnu::flatten]] void entry::count_shared(std::int64_t n) noexcept {
-  const std::uint32_t me = detail::own_index;
-  if (owner_.load(std::memory_order_acquire) == striped && me < stripe_count) {
-    const short_section guard{me};
-    if (add_striped(n, me))
-      return;
-  }
+void entry::count(std::int64_t n) noexcept {
   if (refs_.fetch_add(n, std::memory_order_acq_rel) + n == 0)
     destroy();
 }
 
-/// So that a thread that takes references which another one drops cannot make
-/// the owner's small counter overflow.
-void entry::pour_own() noexcept {
-  refs_.fetch_add(own_refs_.load(std::memory_order_relaxed),
-                  std::memory_order_relaxed);
-  own_refs_.store(0, std::memory_order_relaxed);
+/// Drops a reference while the thread keeps one to another entry, or comes from
+/// elsewhere: often it is better off holding the next one.
+void entry::deref_counted() noexcept {
+  thread_record& own = detail::records[detail::own_index];
+  if (own.held.load(std::memory_order_relaxed) != nullptr
+      && ++own.counted % 64 == 0)
+    count_held(own);
+  count(-1);
 }
 
-/// Makes `who` the owner if there is none. Requires: inside the read-side
-/// critical section that found the entry.
-void entry::adopt(std::uint32_t who) noexcept {
-  if (who == shared_index || !has_sections())
+/// From now on threads may hold the entry, if they can be told to stop.
+void entry::allow_holding() noexcept {
+  if (!has_sections())
     return;
   refs_.fetch_add(bias, std::memory_order_relaxed);
-  std::uint8_t none = no_owner;
-  if (!owner_.compare_exchange_strong(none, static_cast<std::uint8_t>(who),
-                                      std::memory_order_acq_rel,
-                                      std::memory_order_acquire))
-    refs_.fetch_sub(bias, std::memory_order_relaxed);
+  may_hold_.store(true, std::memory_order_relaxed);
 }
 
-/// Adds what was counted beside `refs_` to it, takes one bias away and drops
-/// one reference. Requires: no thread counts there any more.
-void entry::settle(stripes* counted) noexcept {
-  std::int64_t owed = own_refs_.load(std::memory_order_relaxed) - bias - 1;
-  if (counted != nullptr) {
-    owed += counted->sum();
-    delete counted;
-  }
-  if (refs_.fetch_add(owed, std::memory_order_acq_rel) + owed == 0)
-    destroy();
-}
-
-// -- stripes ------------------------------------------------------------------
-
-std::int64_t stripes::sum() const noexcept {
-  std::int64_t result = 0;
-  for (const auto& each : counts_)
-    result += each.value.load(std::memory_order_relaxed);
-  return result;
-}
-
-void stripes::give(entry& e, const std::shared_ptr<std::atomic<int>>& in_use,
-                   int most) noexcept {
-  if (e.owner_.load(std::memory_order_relaxed) == entry::striped
-      || !has_sections())
+/// Counts what the calling thread holds, so that it can hold another entry;
+/// unless somebody else is about to.
+void entry::count_held(thread_record& own) noexcept {
+  const std::unique_lock guard{own.moving, std::try_to_lock};
+  entry* const held = own.held.load(std::memory_order_relaxed);
+  if (!guard || held == nullptr)
     return;
-  if (in_use->fetch_add(1, std::memory_order_relaxed) >= most) {
-    in_use->fetch_sub(1, std::memory_order_relaxed);
-    return;
-  }
-  auto* const fresh = new (std::nothrow) stripes(in_use);
-  if (fresh == nullptr) {
-    in_use->fetch_sub(1, std::memory_order_relaxed);
-    return;
-  }
-  stripes* none = nullptr;
-  if (!e.stripes_.compare_exchange_strong(none, fresh,
-                                          std::memory_order_acq_rel)) {
-    delete fresh;
-    return;
-  }
-  e.adopt(entry::striped);
-  e.owner_.store(entry::striped, std::memory_order_release);
+  held->refs_.fetch_add(1, std::memory_order_relaxed);
+  own.held.store(nullptr, std::memory_order_relaxed);
 }
 
 } // namespace coopcache::table

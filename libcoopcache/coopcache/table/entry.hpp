@@ -2,7 +2,7 @@
 
 #include "coopcache/core/record.hpp"
 #include "coopcache/export.hpp"
-#include "coopcache/table/thread_index.hpp"
+#include "coopcache/table/thread_record.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -14,8 +14,6 @@
 #include <utility>
 
 namespace coopcache::table {
-
-class stripes;
 
 /// What an entry must know of the type of its value.
 struct value_ops {
@@ -35,7 +33,6 @@ namespace detail {
 /// What hits do not look at, and so comes first in an entry.
 struct entry_head {
   std::atomic<std::int64_t> refs_{1};
-  std::atomic<stripes*> stripes_{nullptr};
   const value_ops* ops_;
 };
 
@@ -51,14 +48,16 @@ struct entry_head {
 ///
 /// Invariants:
 /// 1. Key, value and type never change after construction.
-/// 2. The number of references is `refs_`, and unless `owner_` is `no_owner`,
-///    plus `own_refs_` and the sum of the stripes, less `bias`. It is decided
-///    to be zero only while there is no owner.
-/// 3. While `owner_` is `striped` there are stripes.
+/// 2. The number of references is `refs_`, less `bias` if a table has held the
+///    entry and has not been done with it, plus the number of threads that hold
+///    it. It is decided to be zero only when there are none.
 ///
-/// The first thread that finds an entry in a table owns it, and counts in a
-/// counter of its own without the cost of an atomic operation. Source of the
-/// scheme: Choi, Shull and Torrellas, "Biased reference counting", PACT 2018.
+/// Most results live for some nanoseconds. So a thread that takes a reference
+/// to an entry of a table notes that in memory of its own, and does not write
+/// to the entry, which other threads read too. A thread holds one entry at a
+/// time; further references are counted as usual. Related: Michael, "Hazard
+/// pointers", 2004; Choi, Shull and Torrellas, "Biased reference counting",
+/// 2018.
 class COOPCACHE_EXPORT entry final : private detail::entry_head,
                                      public core::record {
 public:
@@ -111,32 +110,23 @@ public:
   /// Takes one more reference. Requires: the caller has one, or is inside a
   /// read-side critical section in which a table held the entry.
   void ref() noexcept {
-    if (!count_own(1))
-      count_shared(1);
+    refs_.fetch_add(1, std::memory_order_relaxed);
   }
 
   /// Drops a reference; the last one destroys value and entry.
   void deref() noexcept {
-    if (!count_own(-1))
-      count_shared(-1);
+    if (!let_go())
+      deref_counted();
   }
 
 private:
   friend class hot_table;
   friend class retirement;
-  friend class stripes;
-
-  /// Values of `owner_` that are no index of a thread.
-  static constexpr std::uint8_t no_owner = 255;
-  static constexpr std::uint8_t striped = 254;
-
-  /// Beyond this the owner pours its count into `refs_`.
-  static constexpr std::int32_t max_own_refs = 1 << 20;
 
   static constexpr std::uint8_t padding_mask = alignof(std::max_align_t) - 1;
   static constexpr std::uint8_t wall_bit = 0x80;
 
-  /// Keeps `refs_` from zero while threads count beside it.
+  /// Keeps `refs_` from zero while threads may hold the entry.
   static constexpr std::int64_t bias = std::int64_t{1} << 48;
 
   entry(std::string_view key, std::size_t offset, const value_ops* ops,
@@ -151,32 +141,33 @@ private:
   static void* allocate(std::size_t size);
   static void release(void* memory) noexcept;
 
-  /// Counts in `own_refs_`, if the calling thread owns it.
-  bool count_own(std::int32_t n) noexcept {
-    const std::uint32_t me = detail::own_index;
-    if (owner_.load(std::memory_order_relaxed) != me)
+  /// Takes a reference without counting it, if the calling thread holds none
+  /// yet. Requires: inside the read-side critical section that found the entry;
+  /// `own` is the calling thread's and no shared one.
+  bool hold(thread_record& own) noexcept {
+    if (own.held.load(std::memory_order_relaxed) != nullptr
+        || !may_hold_.load(std::memory_order_relaxed))
       return false;
-    const short_section guard{me};
-    if (owner_.load(std::memory_order_relaxed) != me)
-      return false;
-    add_own(n);
+    own.held.store(this, std::memory_order_relaxed);
     return true;
   }
 
-  void add_own(std::int32_t n) noexcept {
-    const std::int32_t sum = own_refs_.load(std::memory_order_relaxed) + n;
-    own_refs_.store(sum, std::memory_order_relaxed);
-    if (static_cast<std::uint32_t>(sum + max_own_refs) > 2 * max_own_refs)
-      [[unlikely]]
-      pour_own();
+  /// Drops a reference that the calling thread holds, if it does.
+  bool let_go() noexcept {
+    thread_record& own = detail::records[detail::own_index];
+    if (own.held.load(std::memory_order_relaxed) != this)
+      return false;
+    const short_section guard{own};
+    if (!may_hold_.load(std::memory_order_relaxed))
+      return false;
+    own.held.store(nullptr, std::memory_order_relaxed);
+    return true;
   }
 
-  void pour_own() noexcept;
-
-  bool add_striped(std::int64_t n, std::uint32_t index) noexcept;
-  void count_shared(std::int64_t n) noexcept;
-  void adopt(std::uint32_t index) noexcept;
-  void settle(stripes* counted) noexcept;
+  static void count_held(thread_record& own) noexcept;
+  void deref_counted() noexcept;
+  void allow_holding() noexcept;
+  void count(std::int64_t n) noexcept;
   void destroy() noexcept;
 
   [[nodiscard]] std::size_t wall_offset() const noexcept {
@@ -188,10 +179,9 @@ private:
     return sizeof(entry) + key_size_ + (shape_ & padding_mask);
   }
 
-  // With `stamp` and `visited` of the record: 16 bytes next to the key.
+  // With `stamp` and `visited` of the record next to the key.
   std::uint8_t shape_; ///< bytes between key and value; `wall_bit`
-  std::atomic<std::uint8_t> owner_{no_owner}; ///< index of a thread
-  std::atomic<std::int32_t> own_refs_{0};     ///< written by owners alone
+  std::atomic<bool> may_hold_{false};
   std::uint32_t key_size_;
 };
 

@@ -3,8 +3,7 @@
 #include "coopcache/table/clock.hpp"
 #include "coopcache/table/hash.hpp"
 #include "coopcache/table/rcu.hpp"
-#include "coopcache/table/stripes.hpp"
-#include "coopcache/table/thread_index.hpp"
+#include "coopcache/table/thread_record.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -20,48 +19,58 @@ namespace {
 
 // -- slots --------------------------------------------------------------------
 //
-// A slot is one word: the address of the entry in the low 48 bits, above them
-// 15 bits of the hash, so that a probe follows no pointer in vain, and a bit
-// that is set.
+// A slot is one word: the address of the entry in the high 48 bits, below them
+// a tag of 15 bits of the hash, so that a probe follows no pointer in vain, and
+// a bit that is set. The bits above the tag say where in the array to begin.
 
 using word = std::uint64_t;
 
 constexpr word empty = 0;
-constexpr word removed = 1; // has no tag, so no probe takes it for an entry
-constexpr int address_bits = 48;
-constexpr word address_mask = (word{1} << address_bits) - 1;
-constexpr word used_bit = word{1} << 63;
+constexpr word removed = 2; // has no tag, so no probe takes it for an entry
+constexpr int tag_bits = 16;
+constexpr word used_bit = 1;
 constexpr std::size_t min_capacity = 16;
 
+std::uint64_t slot_hash(std::string_view key, std::uint64_t seed) noexcept {
+  return hash_of(key, seed) | used_bit;
+}
+
+std::size_t index_of(std::uint64_t hash) noexcept {
+  return hash >> tag_bits;
+}
+
 bool same_tag(word w, std::uint64_t hash) noexcept {
-  return ((w ^ (hash | used_bit)) >> address_bits) == 0;
+  return static_cast<std::uint16_t>(w) == static_cast<std::uint16_t>(hash);
 }
 
 word pack(const entry* e, std::uint64_t hash) noexcept {
   const auto address = reinterpret_cast<word>(e);
-  if ((address & ~address_mask) != 0)
+  const word result = address << tag_bits;
+  if (result >> tag_bits != address)
     std::abort(); // a platform with more than 48 bits of user address space
-  return address | ((hash | used_bit) & ~address_mask);
+  return result | static_cast<std::uint16_t>(hash);
 }
 
 entry* unpack(word w) noexcept {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): a slot is a packed address
-  return reinterpret_cast<entry*>(w & address_mask);
+  return reinterpret_cast<entry*>(w >> tag_bits);
 }
 
 bool is_entry(word w) noexcept {
-  return w > removed;
+  return (w & used_bit) != 0;
+}
+
+std::uint64_t word_at(const char* p) noexcept {
+  std::uint64_t result = 0;
+  std::memcpy(&result, p, sizeof result);
+  return result;
 }
 
 /// `a == b` for keys of equal size; calls nothing for the usual sizes.
 [[gnu::always_inline]] inline bool same_bytes(const char* a, const char* b,
                                               std::size_t n) noexcept {
   const auto differ = [a, b](std::size_t at) {
-    std::uint64_t x = 0;
-    std::uint64_t y = 0;
-    std::memcpy(&x, a + at, sizeof x);
-    std::memcpy(&y, b + at, sizeof y);
-    return x ^ y;
+    return word_at(a + at) ^ word_at(b + at);
   };
   if (n - 8 <= 8) // 8 to 16
     return (differ(0) | differ(n - 8)) == 0;
@@ -76,13 +85,6 @@ bool is_entry(word w) noexcept {
   return e.expires_at <= coarse_now() + coarse_step
          && e.expires_at <= precise_now();
 }
-
-/// A hit of so many is looked at more closely.
-constexpr std::uint64_t sample_mask = 63;
-
-/// So many turns within one tick make an entry contended: 64 * 32 hits by
-/// several threads in 67 ms.
-constexpr unsigned contended_after = 32;
 
 } // namespace
 
@@ -129,13 +131,13 @@ struct alignas(64) hot_table::reader {
 
 namespace {
 
-std::uint64_t add_one(std::atomic<std::uint64_t>& counter,
-                      std::uint32_t index) noexcept {
+void add_one(std::atomic<std::uint64_t>& counter,
+             std::uint32_t index) noexcept {
   if (index == shared_index) [[unlikely]]
-    return counter.fetch_add(1, std::memory_order_relaxed) + 1;
-  const auto result = counter.load(std::memory_order_relaxed) + 1;
-  counter.store(result, std::memory_order_relaxed);
-  return result;
+    counter.fetch_add(1, std::memory_order_relaxed);
+  else
+    counter.store(counter.load(std::memory_order_relaxed) + 1,
+                  std::memory_order_relaxed);
 }
 
 } // namespace
@@ -170,13 +172,9 @@ read_counts hot_table::counts() const {
 
 // -- life ---------------------------------------------------------------------
 
-hot_table::hot_table(bool stamps, core::tick now, std::size_t most_striped)
+hot_table::hot_table(bool stamps, core::tick now)
   : slots_(slots::make(min_capacity)), now_(now), stamps_(stamps),
-    seed_(hash_seed()), readers_(std::make_unique<reader[]>(shared_index + 1)),
-    most_striped_(
-      static_cast<int>(std::min<std::size_t>(max_striped, most_striped))),
-    striped_(std::make_shared<std::atomic<int>>(0)) {
-  static_assert(stripes_size == sizeof(stripes));
+    seed_(hash_seed()), readers_(std::make_unique<reader[]>(shared_index + 1)) {
 }
 
 hot_table::~hot_table() {
@@ -193,7 +191,7 @@ hot_table::~hot_table() {
 [[gnu::always_inline]] inline const entry*
 hot_table::probe(std::string_view key, std::uint64_t hash) const noexcept {
   slots& s = *slots_.load(std::memory_order_acquire);
-  for (std::size_t i = hash;; ++i) {
+  for (std::size_t i = index_of(hash);; ++i) {
     const word w = s[i].load(std::memory_order_acquire);
     if (same_tag(w, hash)) [[likely]] {
       const entry* const e = unpack(w);
@@ -209,69 +207,78 @@ hot_table::probe(std::string_view key, std::uint64_t hash) const noexcept {
 /// The entry of `key` if its time has not come.
 [[gnu::always_inline]] inline entry*
 hot_table::good(std::string_view key) const noexcept {
-  auto* const e = const_cast<entry*>(probe(key, hash_of(key, seed_)));
+  auto* const e = const_cast<entry*>(probe(key, slot_hash(key, seed_)));
   if (e == nullptr || (e->may_expire && has_expired(*e)))
     return nullptr;
   return e;
 }
 
 /// Leaves the traces of a read that the policies look at.
-[[gnu::always_inline]] inline void
-hot_table::touch(entry& e, std::uint32_t index) const noexcept {
+[[gnu::always_inline]] inline void hot_table::touch(entry& e) const noexcept {
   if (stamps_) {
     const core::tick now = now_.load(std::memory_order_relaxed);
     if (e.stamp.load(std::memory_order_relaxed) != now)
       e.stamp.store(now, std::memory_order_relaxed);
   }
   if (!e.visited.load(std::memory_order_relaxed)) [[unlikely]]
-    first_read(e, index);
+    e.visited.store(true, std::memory_order_relaxed);
 }
 
-/// The first since the entry came, or since the hand of SIEVE passed.
-[[gnu::cold]] void hot_table::first_read(entry& e,
-                                         std::uint32_t index) noexcept {
-  e.visited.store(true, std::memory_order_relaxed);
-  if (e.owner_.load(std::memory_order_relaxed) == entry::no_owner)
-    e.adopt(index);
-}
-
-/// Every 64th hit of a thread notes in the entry who came. Threads that take
-/// turns often within a few ticks collide on the reference count.
-///
-/// `contention` holds the thread that came last (5 bits), the tick (5) and the
-/// turns in that tick (6).
-void hot_table::sample(entry& e, std::uint32_t index) noexcept {
-  const unsigned who = index & 31U;
-  const unsigned when = now_.load(std::memory_order_relaxed) & 31U;
-  const unsigned seen = e.contention.load(std::memory_order_relaxed);
-  unsigned turns = (seen >> 5 & 31U) == when ? seen >> 10 : 0;
-  if ((seen & 31U) != who)
-    ++turns;
-  if (turns < contended_after) {
-    e.contention.store(static_cast<std::uint16_t>(turns << 10 | when << 5
-                                                  | who),
-                       std::memory_order_relaxed);
-  } else {
-    stripes::give(e, striped_, most_striped_);
+/// A hit on a key of 9 to 16 bytes that leaves no trace but counts, in as few
+/// instructions, registers and stores as we can: how many cache misses of
+/// neighbouring hits overlap depends on that. Calls `f(e, index of the
+/// thread)`. Null in all other cases; then nothing has been counted.
+template <class F>
+[[gnu::always_inline]] inline entry* hot_table::quick_hit(std::string_view key,
+                                                          F f) noexcept {
+  const std::size_t n = key.size();
+  if (n - 9 > 7 || !rcu::quick_guard::possible()) [[unlikely]]
+    return nullptr;
+  const rcu::quick_guard guard;
+  slots& s = *slots_.load(std::memory_order_acquire);
+  for (auto at = slot_hash(key, seed_);; at += word{1} << tag_bits) {
+    const word w = s[index_of(at)].load(std::memory_order_acquire);
+    if (w == empty)
+      return nullptr;
+    if (!same_tag(w, at))
+      continue;
+    entry& e = *unpack(w);
+    if (e.key_size_ != n || !same_bytes(e.key().data(), key.data(), n))
+      continue;
+    const std::uint32_t me = detail::own_index;
+    if (e.may_expire || !e.visited.load(std::memory_order_relaxed)
+        || (stamps_
+            && e.stamp.load(std::memory_order_relaxed)
+                 != now_.load(std::memory_order_relaxed))
+        || me >= thread_indices) [[unlikely]]
+      return nullptr;
+    auto& hits = readers_[me].hits;
+    hits.store(hits.load(std::memory_order_relaxed) + 1,
+               std::memory_order_relaxed);
+    f(e, me);
+    return &e;
   }
 }
 
-/// A raw pointer, because it is returned in a register.
-[[gnu::flatten]] entry* hot_table::find_and_ref(std::string_view key) noexcept {
+/// Raw pointers are returned in registers.
+[[gnu::flatten]] entry* hot_table::find_quickly(std::string_view key) noexcept {
+  return quick_hit(key, [](entry& e, std::uint32_t me) {
+    if (!e.hold(detail::records[me])) [[unlikely]]
+      e.ref();
+  });
+}
+
+/// The rest: any key, any trace.
+[[gnu::flatten]] entry* hot_table::find_slowly(std::string_view key) noexcept {
   const rcu::read_guard guard;
   entry* const e = good(key);
   if (e == nullptr)
     return nullptr;
+  touch(*e);
   const std::uint32_t me = thread_index();
-  touch(*e, me);
-  const auto hits = add_one(readers_[me].hits, me);
-  const std::uint32_t owner = e->owner_.load(std::memory_order_acquire);
-  if (owner == me)
-    e->add_own(1);
-  else if (owner != entry::striped || !e->add_striped(1, me))
-    e->refs_.fetch_add(1, std::memory_order_relaxed);
-  if ((hits & sample_mask) == 0 && owner != entry::striped) [[unlikely]]
-    sample(*e, me);
+  add_one(readers_[me].hits, me);
+  if (me == shared_index || !e->hold(detail::records[me]))
+    e->ref();
   return e;
 }
 
@@ -287,12 +294,14 @@ entry_ptr hot_table::peek(std::string_view key) const noexcept {
 [[gnu::flatten]] bool hot_table::visit(std::string_view key,
                                        void (*f)(void* context, const entry& e),
                                        void* context) {
+  if (quick_hit(key, [=](const entry& e, std::uint32_t) { f(context, e); }))
+    return true;
   const rcu::read_guard guard;
   entry* const e = good(key);
   if (e == nullptr)
     return false;
+  touch(*e);
   const std::uint32_t me = thread_index();
-  touch(*e, me);
   add_one(readers_[me].hits, me);
   f(context, *e);
   return true;
@@ -314,7 +323,7 @@ void hot_table::collect(std::vector<entry_ptr>& out) const {
 // -- writing ------------------------------------------------------------------
 
 entry* hot_table::lookup(std::string_view key) const noexcept {
-  return const_cast<entry*>(probe(key, hash_of(key, seed_)));
+  return const_cast<entry*>(probe(key, slot_hash(key, seed_)));
 }
 
 void hot_table::reserve() {
@@ -325,11 +334,12 @@ void hot_table::reserve() {
 
 entry* hot_table::put(entry_ptr e) {
   reserve();
-  const auto hash = hash_of(e->key(), seed_);
+  const auto hash = slot_hash(e->key(), seed_);
   slots* const s = slots_.load(std::memory_order_relaxed);
   const word w = pack(e.get(), hash);
   std::atomic<word>* target = nullptr;
-  for (std::size_t i = hash;; ++i) {
+  e->allow_holding();
+  for (std::size_t i = index_of(hash);; ++i) {
     const word found = (*s)[i].load(std::memory_order_relaxed);
     if (same_tag(found, hash) && unpack(found)->key() == e->key()) {
       (*s)[i].store(w, std::memory_order_release);
@@ -351,8 +361,9 @@ entry* hot_table::put(entry_ptr e) {
 
 void hot_table::erase(entry& e) noexcept {
   slots& s = *slots_.load(std::memory_order_relaxed);
-  std::size_t i = hash_of(e.key(), seed_);
-  const word w = pack(&e, i);
+  const auto hash = slot_hash(e.key(), seed_);
+  const word w = pack(&e, hash);
+  std::size_t i = index_of(hash);
   while (s[i].load(std::memory_order_relaxed) != w) {
     assert(s[i].load(std::memory_order_relaxed) != empty);
     ++i;
@@ -388,7 +399,7 @@ void hot_table::rebuild(std::size_t capacity) {
     const word w = old[i].load(std::memory_order_relaxed);
     if (!is_entry(w))
       continue;
-    std::size_t at = hash_of(unpack(w)->key(), seed_);
+    std::size_t at = index_of(slot_hash(unpack(w)->key(), seed_));
     while (fresh[at].load(std::memory_order_relaxed) != empty)
       ++at;
     fresh[at].store(w, std::memory_order_relaxed);
@@ -410,11 +421,6 @@ void hot_table::clear(const std::function<void(entry&)>& f) {
     retire(*unpack(w));
   }
   slots::retire(&old);
-}
-
-std::uint64_t hot_table::striped_bytes() const noexcept {
-  const int striped = striped_->load(std::memory_order_relaxed);
-  return static_cast<std::uint64_t>(striped) * stripes_size;
 }
 
 } // namespace coopcache::table

@@ -24,9 +24,8 @@ struct read_counts {
 /// read by any thread under user-space RCU, written by one.
 ///
 /// A hit takes no lock, sends nothing, allocates nothing, and does not wait for
-/// the writer. It writes to memory that other threads write only by taking the
-/// reference, and not even that where many read one entry: an entry on which
-/// threads are seen to collide gets a reference count per thread.
+/// the writer. It writes to memory that other threads read only where a policy
+/// needs it, once a tick.
 ///
 /// Invariants:
 /// 1. A key is in at most one slot of the current array.
@@ -37,9 +36,8 @@ struct read_counts {
 class COOPCACHE_EXPORT hot_table {
 public:
   /// `stamps`: whether hits leave the tick of the read in the entry, as idle
-  /// expiry needs it. Time begins at `now`. So many entries at most count
-  /// references per thread, but never more than 64.
-  hot_table(bool stamps, core::tick now, std::size_t most_striped = 64);
+  /// expiry needs it. Time begins at `now`.
+  hot_table(bool stamps, core::tick now);
   ~hot_table();
 
   hot_table(const hot_table&) = delete;
@@ -50,7 +48,8 @@ public:
   /// The entry of `key`, or empty if there is none that is good now. Counts
   /// a hit, or nothing.
   [[nodiscard]] entry_ptr find(std::string_view key) noexcept {
-    return entry_ptr{find_and_ref(key)};
+    entry* const quick = find_quickly(key);
+    return entry_ptr{quick != nullptr ? quick : find_slowly(key)};
   }
 
   /// Like `find`, but leaves no trace: no count, no stamp.
@@ -106,12 +105,6 @@ public:
   /// alone, which is 3/8 to 3/4 full.
   static constexpr std::uint64_t slot_charge = 22;
 
-  /// Bytes of the reference counts per thread of one entry.
-  static constexpr std::uint64_t stripes_size = 1088;
-
-  /// Bytes of the reference counts per thread, beside the entries.
-  [[nodiscard]] std::uint64_t striped_bytes() const noexcept;
-
   [[nodiscard]] std::size_t size() const noexcept {
     return live_;
   }
@@ -126,13 +119,14 @@ private:
   using counter = std::atomic<std::uint64_t>;
 
   void count(counter reader::*which) noexcept;
-  [[nodiscard]] entry* find_and_ref(std::string_view key) noexcept;
+  template <class F>
+  [[nodiscard]] entry* quick_hit(std::string_view key, F f) noexcept;
+  [[nodiscard]] entry* find_quickly(std::string_view key) noexcept;
+  [[nodiscard]] entry* find_slowly(std::string_view key) noexcept;
   [[nodiscard]] const entry* probe(std::string_view key,
                                    std::uint64_t hash) const noexcept;
   [[nodiscard]] entry* good(std::string_view key) const noexcept;
-  void touch(entry& e, std::uint32_t index) const noexcept;
-  static void first_read(entry& e, std::uint32_t index) noexcept;
-  void sample(entry& e, std::uint32_t index) noexcept;
+  void touch(entry& e) const noexcept;
   void rebuild(std::size_t capacity);
   void shrink(std::size_t capacity) noexcept;
 
@@ -141,10 +135,8 @@ private:
   const bool stamps_;
   const std::uint64_t seed_;                ///< of the hash
   const std::unique_ptr<reader[]> readers_; ///< by index of thread
-  const int most_striped_;
-  std::shared_ptr<std::atomic<int>> striped_; ///< how many are
-  std::size_t live_ = 0;                      ///< entries
-  std::size_t used_ = 0;                      ///< entries and removed slots
+  std::size_t live_ = 0;                    ///< entries
+  std::size_t used_ = 0;                    ///< entries and removed slots
 };
 
 } // namespace coopcache::table

@@ -130,4 +130,46 @@ private:
 #endif
 };
 
+/// The same in fewer instructions.
+class quick_guard {
+public:
+  /// Whether liburcu knows the calling thread, which is in no section yet and
+  /// needs no fence.
+  [[nodiscard]] static bool possible() noexcept {
+#ifdef COOPCACHE_CALL_RCU
+    return true;
+#else
+    const auto* const reader = URCU_TLS(urcu_bp_reader);
+    return reader != nullptr && urcu_bp_has_sys_membarrier != 0
+           && (reader->ctr & URCU_BP_GP_CTR_NEST_MASK) == 0;
+#endif
+  }
+
+#ifdef COOPCACHE_CALL_RCU
+private:
+  read_guard guard_;
+#else
+  /// Requires: `possible()`.
+  quick_guard() noexcept {
+    set(CMM_LOAD_SHARED(urcu_bp_gp.ctr));
+  }
+
+  ~quick_guard() {
+    publish();
+    set(0);
+  }
+
+  quick_guard(const quick_guard&) = delete;
+  quick_guard& operator=(const quick_guard&) = delete;
+
+private:
+  static void set(unsigned long ctr) noexcept {
+    cmm_barrier();
+    std::atomic_ref{URCU_TLS(urcu_bp_reader)->ctr}
+      .store(ctr, std::memory_order_relaxed);
+    cmm_barrier();
+  }
+#endif
+};
+
 } // namespace coopcache::table::rcu

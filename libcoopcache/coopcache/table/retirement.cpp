@@ -1,8 +1,10 @@
 #include "coopcache/table/hot_table.hpp"
 #include "coopcache/table/rcu.hpp"
-#include "coopcache/table/stripes.hpp"
+#include "coopcache/table/thread_record.hpp"
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <new>
 #include <type_traits>
@@ -10,10 +12,10 @@
 
 // How the table lets go of an entry that no reader finds any more.
 //
-// 1. After a grace period no reader is left that found it. Threads with results
-//    may still count beside `refs_`: they are told to stop.
+// 1. After a grace period no reader is left that found it. Threads may still
+//    hold it, and let go of it without counting: they are told not to.
 // 2. Of all entries that have come so far, one fence for them together makes
-//    sure that nobody does so any more; then their counts are added up.
+//    sure that nobody does; then the references of threads are counted.
 
 namespace coopcache::table {
 
@@ -23,12 +25,41 @@ namespace {
 struct remains {
   rcu_head head;
   remains* next;
-  stripes* counted;
 };
 
 static_assert(sizeof(remains) <= offsetof(core::record, charge));
 static_assert(offsetof(core::record, queue) == 0);
 static_assert(std::is_trivially_destructible_v<remains>);
+
+/// What all threads hold, as seen at one moment.
+class holdings {
+public:
+  holdings() noexcept : limit_(index_limit()) {
+    for (std::uint32_t i = 0; i < limit_; ++i)
+      seen_[i] = detail::records[i].held.load(std::memory_order_relaxed);
+  }
+
+  /// Takes `e` away from all threads; how many held it. Requires: nobody can
+  /// have begun to hold it since that moment.
+  [[nodiscard]] std::int64_t take(const entry& e) const noexcept {
+    std::int64_t result = 0;
+    for (std::uint32_t i = 0; i < limit_; ++i) {
+      if (seen_[i] != &e)
+        continue;
+      thread_record& holder = detail::records[i];
+      const std::lock_guard guard{holder.moving};
+      if (holder.held.load(std::memory_order_relaxed) != &e)
+        continue;
+      holder.held.store(nullptr, std::memory_order_relaxed);
+      ++result;
+    }
+    return result;
+  }
+
+private:
+  const std::uint32_t limit_;
+  std::array<const entry*, thread_indices> seen_;
+};
 
 } // namespace
 
@@ -40,7 +71,7 @@ public:
     rcu::publish();
     urcu_bp_call_rcu(&r->head, [](rcu_head* head) {
       rcu::observe();
-      unshare(*reinterpret_cast<remains*>(head));
+      begin_counting(*reinterpret_cast<remains*>(head));
     });
   }
 
@@ -51,36 +82,35 @@ private:
   }
 
   /// First step.
-  static void unshare(remains& r) noexcept {
+  static void begin_counting(remains& r) noexcept {
     entry& e = entry_of(r);
-    if (e.owner_.load(std::memory_order_relaxed) == entry::no_owner)
-      return e.deref();
-    r.counted = e.stripes_.load(std::memory_order_relaxed);
-    e.owner_.store(entry::no_owner, std::memory_order_relaxed);
-    e.stripes_.store(nullptr, std::memory_order_relaxed);
+    if (!e.may_hold_.load(std::memory_order_relaxed))
+      return e.count(-1);
+    e.may_hold_.store(false, std::memory_order_relaxed);
     const std::lock_guard guard{mutex};
-    r.next = unshared;
-    unshared = &r;
+    r.next = uncounted;
+    uncounted = &r;
     if (r.next == nullptr)
-      urcu_bp_call_rcu(&r.head, settle_all);
+      urcu_bp_call_rcu(&r.head, count_all);
   }
 
   /// Second step.
-  static void settle_all(rcu_head*) noexcept {
+  static void count_all(rcu_head*) noexcept {
     remains* all = nullptr;
     {
       const std::lock_guard guard{mutex};
-      std::swap(all, unshared);
+      std::swap(all, uncounted);
     }
     await_sections();
+    const holdings held;
     while (all != nullptr) {
-      remains& r = *std::exchange(all, all->next);
-      entry_of(r).settle(r.counted);
+      entry& e = entry_of(*std::exchange(all, all->next));
+      e.count(held.take(e) - entry::bias - 1);
     }
   }
 
   static constinit inline std::mutex mutex;
-  static constinit inline remains* unshared = nullptr; ///< between the steps
+  static constinit inline remains* uncounted = nullptr; ///< between the steps
 };
 
 void hot_table::retire(entry& e) noexcept {

@@ -1,4 +1,4 @@
-#include "coopcache/table/thread_index.hpp"
+#include "coopcache/table/thread_record.hpp"
 
 #include <bit>
 #include <cerrno>
@@ -17,12 +17,16 @@ namespace {
 struct index_pool {
   std::mutex mutex;
   std::uint64_t taken = 0; ///< bit set
+  std::atomic<std::uint32_t> limit{0};
 
   std::uint32_t take() noexcept {
     const std::lock_guard guard{mutex};
     const auto index = static_cast<std::uint32_t>(std::countr_one(taken));
-    if (index < thread_indices)
-      taken |= std::uint64_t{1} << index;
+    if (index == thread_indices)
+      return shared_index;
+    taken |= std::uint64_t{1} << index;
+    if (index >= limit)
+      limit = index + 1;
     return index;
   }
 
@@ -61,8 +65,8 @@ long membarrier(int command) noexcept {
 
 namespace detail {
 
-constinit thread_local std::uint32_t own_index = ~std::uint32_t{0};
-constinit std::array<section_flag, thread_indices> sections{};
+constinit thread_local std::uint32_t own_index = no_index;
+constinit std::array<thread_record, no_index + 1> records{};
 
 std::uint32_t take_index() noexcept {
   if (own_index != shared_index)
@@ -71,6 +75,10 @@ std::uint32_t take_index() noexcept {
 }
 
 } // namespace detail
+
+std::uint32_t index_limit() noexcept {
+  return pool().limit;
+}
 
 bool has_sections() noexcept {
   static const bool answer = membarrier(
@@ -85,8 +93,9 @@ void await_sections() noexcept {
       std::abort(); // forbidden since: counts would get lost
     std::this_thread::yield();
   }
-  for (const auto& each : detail::sections)
-    while (each.inside.load(std::memory_order_acquire))
+  const std::uint32_t limit = index_limit();
+  for (std::uint32_t i = 0; i < limit; ++i)
+    while (detail::records[i].inside.load(std::memory_order_acquire))
       std::this_thread::yield();
 }
 

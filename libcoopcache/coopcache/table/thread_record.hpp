@@ -5,32 +5,49 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 /// @file
-/// Small numbers for threads, so that each can count in memory of its own.
+/// Memory that one thread writes alone, so that readers of the same entries do
+/// not get in each other's way.
 
 namespace coopcache::table {
+
+class entry;
 
 /// So many threads have an index at the same time; those beyond share
 /// `shared_index`.
 inline constexpr std::uint32_t thread_indices = 64;
 inline constexpr std::uint32_t shared_index = thread_indices;
 
+/// What belongs to one thread, on a cache line of its own.
+///
+/// `held` is an entry to which the thread has a reference that is not counted
+/// there, or null. It is set by the thread alone. It is set to null by the
+/// thread in a section, as long as the entry may be held; and with `moving`
+/// locked, by one who counts the reference in the entry instead.
+struct alignas(64) thread_record {
+  std::atomic<bool> inside{false}; ///< a short section
+  std::uint8_t counted = 0; ///< drops of counted references while one is held
+  std::atomic<entry*> held{nullptr};
+  std::mutex moving;
+};
+
 namespace detail {
 
-/// The index of the calling thread; greater than `shared_index` before it has
-/// asked.
-extern COOPCACHE_EXPORT constinit thread_local std::uint32_t own_index;
+/// The `own_index` of a thread that has not asked.
+inline constexpr std::uint32_t no_index = shared_index + 1;
+
+/// The index of the calling thread, or `no_index`.
+[[gnu::tls_model(
+  "initial-exec")]] extern COOPCACHE_EXPORT constinit thread_local std::uint32_t
+  own_index;
+
+/// By `own_index`. The last two are shared: nothing is ever held there.
+extern COOPCACHE_EXPORT std::array<thread_record, no_index + 1> records;
 
 /// Gives the calling thread an index until it ends, if one is left.
 [[gnu::cold]] COOPCACHE_EXPORT std::uint32_t take_index() noexcept;
-
-/// Of each index; on a cache line of its own.
-struct alignas(64) section_flag {
-  std::atomic<bool> inside{false};
-};
-
-extern COOPCACHE_EXPORT std::array<section_flag, thread_indices> sections;
 
 } // namespace detail
 
@@ -41,6 +58,9 @@ extern COOPCACHE_EXPORT std::array<section_flag, thread_indices> sections;
   return index < thread_indices ? index : detail::take_index();
 }
 
+/// All indices that threads have ever had are below this one.
+[[nodiscard]] std::uint32_t index_limit() noexcept;
+
 /// Whether `await_sections` can be used: the kernel has `membarrier`.
 [[nodiscard]] bool has_sections() noexcept;
 
@@ -49,9 +69,9 @@ extern COOPCACHE_EXPORT std::array<section_flag, thread_indices> sections;
 /// the scheme: the asymmetric fences of liburcu.
 class short_section {
 public:
-  /// Requires: `index` is the calling thread's and not `shared_index`.
-  explicit short_section(std::uint32_t index) noexcept
-    : inside_(detail::sections[index].inside) {
+  /// Requires: `own` is the calling thread's. Nobody waits for threads without
+  /// an index of their own.
+  explicit short_section(thread_record& own) noexcept : inside_(own.inside) {
     inside_.store(true, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
