@@ -26,7 +26,7 @@ public:
 
   /// Asked to stop when the result is not wanted any more: after a clear, at
   /// the hard time limit, at shutdown. Requires: not default-constructed.
-  [[nodiscard]] std::stop_token stop_token() const noexcept {
+  [[nodiscard]] std::stop_token stop_token() const {
     return flight_->stop_token();
   }
 

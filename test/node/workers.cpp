@@ -1,5 +1,6 @@
 #include "support.hpp"
 
+#include <future>
 #include <set>
 
 using namespace coopcache;
@@ -42,6 +43,45 @@ TEST_CASE("loads run on a bounded number of threads that are reused") {
   REQUIRE(eventually([&] { return answered == 500; }));
   CHECK(most <= 2);
   CHECK(threads.size() <= 2);
+}
+
+// 1. Small jobs leave a worker that watches.
+// 2. A long job begins; the next one is left to the worker that runs it.
+// 3. The long job waits for that one: whoever watches must take it.
+TEST_CASE("a load begins although the worker that is awake does not end") {
+  one_node n{workers(3)};
+  auto c = n.open<int>();
+  for (int round = 0; round < 50; ++round) {
+    const auto key = [round](const char* what) {
+      return what + std::to_string(round);
+    };
+    std::atomic<int> answered{0};
+    const auto count = [&](const result<int>&) { ++answered; };
+    for (int i = 0; i < 20; ++i)
+      c.fetch_async(
+        key("small") + "/" + std::to_string(i), [] { return 1; }, count);
+    std::promise<void> begun;
+    c.fetch_async(
+      key("long"),
+      [other = begun.get_future().share()] {
+        return other.wait_for(std::chrono::seconds{20})
+                   == std::future_status::ready
+                 ? 1
+                 : throw std::runtime_error{"nobody took the other one"};
+      },
+      [&](const result<int>& r) {
+        CHECK(r);
+        ++answered;
+      });
+    c.fetch_async(
+      key("next"),
+      [&] {
+        begun.set_value();
+        return 1;
+      },
+      count);
+    REQUIRE(eventually([&] { return answered == 22; }));
+  }
 }
 
 TEST_CASE("nested fetches cannot dead-lock a pool of one worker") {

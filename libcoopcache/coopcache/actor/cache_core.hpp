@@ -5,20 +5,20 @@
 #include "coopcache/cache_base.hpp"
 #include "coopcache/cluster/loads.hpp"
 #include "coopcache/core/store.hpp"
+#include "coopcache/table/brief_mutex.hpp"
 #include "coopcache/table/flights.hpp"
 
 #include <caf/actor.hpp>
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -165,7 +165,7 @@ private:
 
   /// So many times does a caller look into the queue again; then it is the
   /// actor's turn.
-  static constexpr std::size_t max_turns = 8;
+  static constexpr std::size_t max_turns = 64;
 
   // cache_fetch.cpp
   class landing_scope;
@@ -191,13 +191,16 @@ private:
   enum class role { caller, actor, ticker };
   [[nodiscard]] bool post(command what, role as = role::caller);
   status call(std::string_view key, const std::function<command(ack)>& make);
-  void take_turns(role as);
-  void let_go(std::array<commands, max_turns> done);
+  void take_turns(role as, command* first);
+  void let_go(commands done);
   template <class F>
   void after_queue(F f);
-  void carry_out_queue(commands& batch, core::instant now);
+  void carry_out_queue(commands& done, core::instant now);
+  void carry_out_all(std::span<command> all, core::instant now);
   bool queue_is_done();
   void wake_actor();
+  void leave_to_actor(command* first);
+  void drop(command& what);
   void catch_up() noexcept;
   [[nodiscard]] cache_stats snapshot() const;
   void publish() noexcept;
@@ -228,7 +231,7 @@ private:
   std::condition_variable all_landed_;
   std::atomic<int> landing_{0}; ///< threads between a claim and the last answer
 
-  std::mutex queue_mutex_;
+  table::brief_mutex queue_mutex_;
   commands queue_;
   bool attended_ = false; ///< somebody is going to look into the queue
   core_actor actor_;
@@ -239,7 +242,7 @@ private:
   std::atomic<bool> owes_{false};          ///< whether there is either
   core::store store_;
   cluster::loads loads_;
-  std::unordered_map<cluster::load_id, table::flight_ptr> running_;
+  core::instant due_ = core::never; ///< when one of them has something to do
   bool warned_ = false;
 
   /// Written by the writer, `throws` by anybody.

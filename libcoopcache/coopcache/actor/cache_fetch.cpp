@@ -425,8 +425,7 @@ void cache_core::close() {
     dropped.swap(queue_);
   }
   for (auto& each : dropped)
-    if (auto* const end = std::get_if<ended>(&each); end && end->unanswered)
-      answer(end->flight, std::move(end->how), true);
+    drop(each);
   dropped.clear(); // ends the waits of puts and clears
   for (const auto& f : flights_.close()) {
     f->request_stop();
@@ -442,10 +441,8 @@ void cache_core::close() {
     all_landed_.wait_for(guard, node_->cfg.node.shutdown_timeout,
                          [this] { return landing_ <= landings; });
   }
-  decltype(running_) gone;
   {
     const std::lock_guard writer{writer_};
-    gone.swap(running_);
     table.clear([this](table::entry& e) { store_.remove(e); });
     publish();
   }

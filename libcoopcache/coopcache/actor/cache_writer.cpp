@@ -5,8 +5,11 @@
 #include "coopcache/table/clock.hpp"
 
 #include <algorithm>
-#include <array>
+#include <cstddef>
 #include <future>
+#include <iterator>
+#include <span>
+#include <unordered_map>
 #include <utility>
 
 // The queue of commands, and what the one writer of the table does with them.
@@ -30,11 +33,15 @@ void ask_to_stop(const std::vector<table::flight_ptr>& all) noexcept {
 
 /// False if the cache has been closed; the command is destroyed then.
 bool cache_core::post(command what, role as) {
+  command* first = &what;
   {
     const std::lock_guard guard{queue_mutex_};
     if (closed_.load(std::memory_order_relaxed))
       return false;
-    queue_.push_back(std::move(what));
+    if (attended_ || writer_.mine() || !queue_.empty()) {
+      queue_.push_back(std::move(what));
+      first = nullptr;
+    }
     if (std::exchange(attended_, true))
       return true;
     if (writer_.mine()) {
@@ -43,13 +50,13 @@ bool cache_core::post(command what, role as) {
     }
   }
   try {
-    take_turns(as);
+    take_turns(as, first);
   } catch (const std::bad_alloc&) {
     const std::lock_guard guard{queue_mutex_};
     attended_ = false; // whoever comes next looks into the queue
   }
   return true;
-}
+} // what is done goes here, with values and loaders of the application
 
 /// Requires: `queue_mutex_`, so that the actor system is still there: `close`
 /// takes it, too.
@@ -58,11 +65,11 @@ void cache_core::wake_actor() {
     actor::post(actor_, drain_atom_v);
 }
 
-/// Carries out what is queued, and what comes meanwhile, for a while; then it
-/// is left to the actor. Requires: the caller has set `attended_`, or is the
-/// actor.
-void cache_core::take_turns(role as) {
-  std::array<commands, max_turns> done;
+/// Carries out `first`, unless it is null, and what is in the queue and what
+/// comes meanwhile, for a while; then the rest is left to the actor. Requires:
+/// the caller has set `attended_`, or is the actor.
+void cache_core::take_turns(role as, command* first) {
+  commands done;
   bool finished = false;
   for (std::size_t turn = 0; turn < max_turns && !finished; ++turn) {
     std::unique_lock writer{writer_, std::defer_lock};
@@ -70,25 +77,53 @@ void cache_core::take_turns(role as) {
       writer.lock();
     else if (!writer.try_lock())
       break;
-    carry_out_queue(done[turn], table::precise_now());
+    const core::instant now = table::precise_now();
+    if (first == nullptr)
+      carry_out_queue(done, now);
+    else if (closed_)
+      break;
+    else
+      carry_out_all({std::exchange(first, nullptr), 1}, now);
     writer.unlock();
     finished = queue_is_done();
   }
-  if (!finished) {
-    const std::lock_guard guard{queue_mutex_};
-    wake_actor();
-  }
+  if (!finished)
+    leave_to_actor(first);
   catch_up();
   if (as == role::ticker)
     let_go(std::move(done));
 } // what is done goes here, with values and loaders of the application
 
+/// `first`, unless it is null, is to be carried out before what is queued.
+void cache_core::leave_to_actor(command* first) {
+  bool full = false;
+  {
+    const std::lock_guard guard{queue_mutex_};
+    if (first != nullptr && !closed_) {
+      try {
+        queue_.insert(queue_.begin(), std::move(*first));
+        first = nullptr;
+      } catch (const std::bad_alloc&) {
+        full = true;
+      }
+    }
+    wake_actor();
+  }
+  if (first != nullptr)
+    full ? give_up(*first) : drop(*first);
+}
+
+/// After the end. Whoever waits for a put or a clear learns it when the command
+/// is destroyed.
+void cache_core::drop(command& what) {
+  if (auto* const end = std::get_if<ended>(&what); end && end->unanswered)
+    answer(end->flight, std::move(end->how), true);
+}
+
 /// The ticker must not be held up by destructors of the application.
-void cache_core::let_go(std::array<commands, max_turns> done) {
-  if (std::all_of(done.begin(), done.end(), [](const commands& each) {
-        return std::all_of(each.begin(), each.end(), [](const command& c) {
-          return std::holds_alternative<wake>(c);
-        });
+void cache_core::let_go(commands done) {
+  if (std::all_of(done.begin(), done.end(), [](const command& each) {
+        return std::holds_alternative<wake>(each);
       }))
     return;
   auto trash = make_job("a destructor of a value or loader of cache \"" + name
@@ -119,15 +154,13 @@ void cache_core::after_queue(F f) {
     f();
     publish();
   }
-  if (mine && !queue_is_done()) {
-    const std::lock_guard guard{queue_mutex_};
-    wake_actor();
-  }
+  if (mine && !queue_is_done())
+    leave_to_actor(nullptr);
   catch_up();
 }
 
 void cache_core::drain() {
-  take_turns(role::actor);
+  take_turns(role::actor, nullptr);
 }
 
 void cache_core::clear_now(const std::string& key) {
@@ -147,23 +180,32 @@ cache_stats cache_core::stats_now() {
   return result;
 }
 
-/// Carries out what is queued now, not what comes meanwhile, and leaves it in
-/// `batch`. Requires: `writer_`.
-void cache_core::carry_out_queue(commands& batch, core::instant now) {
+/// Carries out what is queued now, not what comes meanwhile, and appends it to
+/// `done`. Requires: `writer_`.
+void cache_core::carry_out_queue(commands& done, core::instant now) {
+  const auto before = done.size();
   {
     const std::lock_guard guard{queue_mutex_};
-    batch.swap(queue_);
+    if (done.empty()) {
+      done.swap(queue_);
+    } else {
+      done.insert(done.end(), std::make_move_iterator(queue_.begin()),
+                  std::make_move_iterator(queue_.end()));
+      queue_.clear();
+    }
   }
-  const auto due = [this] {
-    return std::min(store_.next_wake(), loads_.next_wake());
-  };
+  carry_out_all(std::span{done}.subspan(before), now);
+}
+
+/// Requires: `writer_`.
+void cache_core::carry_out_all(std::span<command> all, core::instant now) {
   try {
-    if (due() <= now)
+    if (due_ <= now)
       expire(now); // what has had its time makes no demands
   } catch (const std::bad_alloc&) {
     // What is left over goes with the next command.
   }
-  for (auto& each : batch) {
+  for (auto& each : all) {
     try {
       std::visit([&](auto& what) { carry_out(what, now); }, each);
     } catch (...) {
@@ -171,9 +213,9 @@ void cache_core::carry_out_queue(commands& batch, core::instant now) {
     }
   }
   publish();
-  const auto next = due();
-  if (next < next_wake_.exchange(next))
-    node_->wake(next);
+  due_ = std::min(store_.next_wake(), loads_.next_wake());
+  if (due_ < next_wake_.exchange(due_))
+    node_->wake(due_);
 }
 
 /// There is no memory to carry a command out: nobody shall wait for it.
@@ -303,7 +345,6 @@ void cache_core::carry_out(start& what, core::instant now) {
                             f->key)},
                 false);
   }
-  running_.emplace(f->id, f);
   auto work = make_load_job(shared_from_this(), f);
   if (const auto refused = node_->loads.submit(f->id, work))
     land(f, {{}, make_error(*refused, "no worker for the load", f->key)},
@@ -312,7 +353,6 @@ void cache_core::carry_out(start& what, core::instant now) {
 
 void cache_core::carry_out(ended& what, core::instant now) {
   const auto& f = *what.flight;
-  running_.erase(f.id);
   const auto& how = what.how;
   using outcome = cluster::loads::outcome;
   using verdict = cluster::loads::verdict;
@@ -475,18 +515,23 @@ void cache_core::expire(core::instant now) {
     table.erase(static_cast<table::entry&>(*each));
     bump(counters_.expired);
   }
+  if (loads_.next_wake() > now)
+    return;
+  std::unordered_map<cluster::load_id, table::flight_ptr> running;
+  for (const auto& f : flights_.all())
+    running.emplace(f->id, f);
   const auto overdue = loads_.expire(now);
   for (const auto id : overdue.soft) {
-    const auto at = running_.find(id);
-    if (at != running_.end())
+    const auto at = running.find(id);
+    if (at != running.end())
       answer_later(at->second->expel(),
                    {{},
                     make_error(errc::timeout, soft_limit_text(),
                                at->second->key)});
   }
   for (const auto id : overdue.hard) {
-    const auto at = running_.find(id);
-    if (at == running_.end())
+    const auto at = running.find(id);
+    if (at == running.end())
       continue;
     const auto f = at->second;
     to_stop_.push_back(f);

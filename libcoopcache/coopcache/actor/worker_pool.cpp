@@ -2,6 +2,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor_types.hpp"
+#include "coopcache/table/brief_mutex.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/logger.hpp>
@@ -15,13 +16,19 @@
 #include <mutex>
 #include <pthread.h>
 #include <thread>
+#include <utility>
 
 namespace coopcache::actor {
 
 namespace {
 
-/// So often does a worker look for work before it sleeps: some ten us.
-constexpr int looks = 500;
+using table::brief_mutex;
+
+/// So long does a worker look for work before it sleeps: to wake it costs more.
+constexpr std::chrono::microseconds looks_for{50};
+
+/// So often does the worker that watches look into the queue.
+constexpr std::chrono::milliseconds watch_period{1};
 
 /// Keeps for ever what must not be destroyed because the actor system may be
 /// gone. Reachable, so that leak checkers know that it is on purpose.
@@ -35,7 +42,15 @@ void leave_behind(std::unique_ptr<caf::scoped_actor> self) {
 } // namespace
 
 struct worker_pool::worker {
-  enum class phase { running, blocked, lost, idle, leaving, gone };
+  enum class phase {
+    running,
+    blocked,
+    lost,     ///< written off
+    watching, ///< sleeps until it is time to look into the queue
+    idle,     ///< sleeps until it is given a job
+    leaving,
+    gone,
+  };
 
   phase now = phase::running;
   std::uint64_t id = 0; ///< of the job
@@ -43,6 +58,20 @@ struct worker_pool::worker {
   std::chrono::steady_clock::time_point since{}; ///< when the job began
   caf::actor mailbox; ///< set before the first time idle
   std::thread thread;
+};
+
+/// A worker to be woken when the lock is free again: that takes some us.
+struct worker_pool::wakeup {
+  wakeup() = default;
+  wakeup(const wakeup&) = delete;
+  wakeup& operator=(const wakeup&) = delete;
+
+  ~wakeup() {
+    if (who)
+      post(who, go_atom_v);
+  }
+
+  caf::actor who;
 };
 
 /// Shared with the threads, which may outlive the pool.
@@ -56,14 +85,15 @@ public:
   }
 
   std::optional<errc> submit(std::uint64_t id, job_ptr& what) {
+    wakeup later;
     const std::lock_guard guard{mutex_};
     if (closed_)
       return errc::shutting_down;
     const bool full = queue_.size() >= options_.queue_limit;
-    if (waking_ && !full) {
-      // Whoever is on his way looks into the queue.
+    if ((waking_ || watched()) && !full) {
+      // Whoever is on his way looks into the queue, or the one who watches.
     } else if (busy() < options_.workers) {
-      if (give(id, what))
+      if (give(id, what, later))
         return std::nullopt;
       if (nobody_comes_back())
         return errc::workers_exhausted; // no thread can be had
@@ -80,33 +110,36 @@ public:
   void look_after() {
     if (options_.patience.count() == 0)
       return;
+    wakeup later;
     const std::lock_guard guard{mutex_};
     const auto limit = std::chrono::steady_clock::now() - options_.patience;
     for (const auto& w : workers_)
       if (w->now == phase::running && w->since < limit)
         w->now = phase::lost;
-    feed();
+    feed(later);
   }
 
   void write_off(std::uint64_t id) {
+    wakeup later;
     const std::lock_guard guard{mutex_};
     for (const auto& w : workers_) {
       if (w->id == id && (w->now == phase::running || w->now == phase::blocked))
         w->now = phase::lost;
     }
-    feed();
+    feed(later);
   }
 
   enum class blocking { entered, already, refused };
 
   blocking block(worker& w) {
+    wakeup later;
     const std::lock_guard guard{mutex_};
     if (w.now != phase::running)
       return blocking::already; // or written off: it takes no place
     if (count(phase::blocked) >= options_.max_blocked)
       return blocking::refused;
     w.now = phase::blocked;
-    feed();
+    feed(later);
     return blocking::entered;
   }
 
@@ -126,7 +159,7 @@ public:
     queue_.clear();
     queued_.store(false, std::memory_order_relaxed);
     for (const auto& w : workers_)
-      if (w->now == phase::idle)
+      if (w->now == phase::idle || w->now == phase::watching)
         post(w->mailbox, stop_atom_v);
     gone_.wait_for(guard, timeout,
                    [this] { return count(phase::gone) == workers_.size(); });
@@ -168,6 +201,11 @@ private:
            && count(phase::blocked) == 0;
   }
 
+  /// Whether what is queued need not be handed to anybody yet.
+  bool watched() const noexcept {
+    return count(phase::watching) != 0 && count(phase::running) != 0;
+  }
+
   /// Workers that take up one of the places for running jobs.
   std::size_t busy() const noexcept {
     const std::size_t lost = count(phase::lost);
@@ -179,20 +217,23 @@ private:
   /// had. Leaves `what` alone in that case.
   ///
   /// One is woken at a time, and wakes the next if there is more to do: waking
-  /// costs more than a small job, and a worker that is awake takes many.
-  bool give(std::uint64_t id, job_ptr& what) {
+  /// costs more than a small job, and a worker that is awake takes many. One
+  /// that was woken for nothing watches for a while: a worker may be at a long
+  /// job, but most often those who are awake are enough.
+  bool give(std::uint64_t id, job_ptr& what, wakeup& later) {
     for (const auto& w : workers_) {
-      if (w->now != phase::idle)
+      if (w->now != phase::idle && w->now != phase::watching)
         continue;
       take(*w, id, what);
       waking_ = true;
-      post(w->mailbox, go_atom_v);
+      later.who = w->mailbox;
       return true;
     }
     return start(id, what);
   }
 
-  static void take(worker& w, std::uint64_t id, job_ptr& what) {
+  void take(worker& w, std::uint64_t id, job_ptr& what) {
+    ++taken_;
     w.now = phase::running;
     w.id = id;
     w.work = std::move(what);
@@ -215,11 +256,13 @@ private:
     return true;
   }
 
-  /// Hands a queued job to a place that has become free.
-  void feed() {
-    if (waking_ || closed_ || queue_.empty() || busy() >= options_.workers)
+  /// Hands a queued job to a place that has become free, unless `casually`
+  /// somebody watches.
+  void feed(wakeup& later, bool casually = false) {
+    if (waking_ || closed_ || queue_.empty() || busy() >= options_.workers
+        || (casually && watched()))
       return;
-    if (give(queue_.front().id, queue_.front().what))
+    if (give(queue_.front().id, queue_.front().what, later))
       pop();
   }
 
@@ -230,9 +273,10 @@ private:
 
   /// A worker that was woken has come.
   void arrive() {
+    wakeup later;
     const std::lock_guard guard{mutex_};
     waking_ = false;
-    feed();
+    feed(later, true);
   }
 
   /// Puts the threads that have ended aside. They are joined by a worker: their
@@ -280,23 +324,17 @@ private:
   /// Waits a moment for a job without sleeping: to wake a thread costs more
   /// than many a job. One worker at a time; what is submitted meanwhile waits
   /// for it.
-  void look_around(std::unique_lock<std::mutex>& guard, worker& me) {
+  void look_around(std::unique_lock<brief_mutex>& guard, worker& me) {
     me.now = phase::running;
     waking_ = true;
     guard.unlock();
-    for (int i = 0; i < looks && !queued_.load(std::memory_order_relaxed); ++i)
-      relax();
+    const auto until = std::chrono::steady_clock::now() + looks_for;
+    while (!queued_.load(std::memory_order_relaxed)
+           && std::chrono::steady_clock::now() < until)
+      table::relax();
     guard.lock();
     waking_ = false;
     me.now = phase::leaving;
-  }
-
-  static void relax() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#else
-    std::this_thread::yield();
-#endif
   }
 
   /// Gets the next job for `me`, from the queue or, after a while, from whoever
@@ -305,41 +343,86 @@ private:
     job_ptr over; // destroyed before the thread is idle, and without the lock
     std::vector<worker_ptr> ended;
     {
+      wakeup later;
       const std::lock_guard guard{mutex_};
       me.now = phase::running; // whatever it was: it is back
       me.id = 0;
       over.swap(me.work);
       ended.swap(ended_);
+      if (ended.empty() && busy() <= options_.workers && take_queued(me, later))
+        return true;
     }
     over.reset();
     for (const auto& w : ended)
       w->thread.join();
+    bool watching = false;
     {
+      wakeup later;
       std::unique_lock guard{mutex_};
       me.now = phase::leaving;
       if (closed_ || busy() >= options_.workers)
         return false;
       if (queue_.empty() && !waking_)
         look_around(guard, me);
-      if (!queue_.empty()) {
-        take(me, queue_.front().id, queue_.front().what);
-        pop();
-        feed();
+      if (take_queued(me, later))
         return true;
-      }
       if (closed_)
         return false;
+      watching = count(phase::running) != 0 && count(phase::watching) == 0;
+      me.now = watching ? phase::watching : phase::idle;
+    }
+    return await_job(me, self, watching);
+  }
+
+  bool take_queued(worker& me, wakeup& later) {
+    if (queue_.empty())
+      return false;
+    take(me, queue_.front().id, queue_.front().what);
+    pop();
+    feed(later, true);
+    return true;
+  }
+
+  /// Sleeps until there is a job for `me`. False if it shall end.
+  bool await_job(worker& me, caf::scoped_actor& self, bool watching) {
+    std::optional<bool> go;
+    std::uint64_t seen = 0;
+    const auto on_go = [&](go_atom) {
+      arrive();
+      go = true;
+    };
+    const auto on_stop = [&](stop_atom) { go = false; };
+    const auto on_exit = [](const caf::exit_msg&) {};
+    while (!go && watching)
+      self->receive(
+        on_go, on_stop, on_exit, caf::after(watch_period) >> [&] {
+          if (look(me, seen))
+            go = true;
+          else
+            watching = seen != quiet;
+        });
+    while (!go)
+      self->receive(on_go, on_stop, on_exit);
+    return *go;
+  }
+
+  /// What the one who watches does from time to time: takes a job that nobody
+  /// has come for; or, if none has come since the last time, does not watch any
+  /// more.
+  bool look(worker& me, std::uint64_t& seen) {
+    wakeup later;
+    const std::lock_guard guard{mutex_};
+    if (me.now != phase::watching || closed_)
+      return false; // a message is on its way
+    if (busy() < options_.workers && take_queued(me, later))
+      return true;
+    if (seen != taken_) {
+      seen = taken_;
+    } else {
+      seen = quiet;
       me.now = phase::idle;
     }
-    bool go = false;
-    bool stop = false;
-    while (!go && !stop)
-      self->receive([&](go_atom) { go = true; },
-                    [&](stop_atom) { stop = true; },
-                    [](const caf::exit_msg&) {});
-    if (go)
-      arrive();
-    return go;
+    return false;
   }
 
   friend class worker_pool::blocked_scope;
@@ -354,10 +437,12 @@ private:
 
   caf::actor_system* const sys_;
   const pool_options options_;
-  std::mutex mutex_;
-  std::condition_variable gone_;
+  brief_mutex mutex_;
+  std::condition_variable_any gone_;
   bool closed_ = false;
   bool abandoned_ = false;
+  std::uint64_t taken_ = 0; ///< jobs
+  static constexpr std::uint64_t quiet = ~std::uint64_t{0};
   bool waking_ = false; ///< a worker has a job and has not come for it yet
   std::deque<queued> queue_;
   std::atomic<bool> queued_{false}; ///< whether the queue is not empty

@@ -136,6 +136,7 @@ public:
 private:
   class state;
   struct worker;
+  struct wakeup;
 
   std::shared_ptr<state> state_;
 };

@@ -110,6 +110,26 @@ bool flight::landed() const {
   return landed_;
 }
 
+void flight::request_stop() noexcept {
+  std::stop_source known{std::nostopstate};
+  {
+    const std::lock_guard guard{mutex_};
+    stopped_ = true;
+    known = stop_;
+  }
+  known.request_stop();
+}
+
+std::stop_token flight::stop_token() {
+  const std::lock_guard guard{mutex_};
+  if (!stop_.stop_possible()) {
+    stop_ = std::stop_source{};
+    if (stopped_)
+      stop_.request_stop(); // it has no callbacks yet
+  }
+  return stop_.get_token();
+}
+
 std::unique_ptr<loader> flight::take_loader() {
   const std::lock_guard guard{mutex_};
   return std::move(loader_);

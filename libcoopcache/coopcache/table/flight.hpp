@@ -209,14 +209,10 @@ public:
   /// When its loader began to run; `core::never` before.
   std::atomic<core::instant> began{core::never};
 
-  /// Asks the loader to stop.
-  void request_stop() noexcept {
-    stop_.request_stop();
-  }
+  /// Asks the loader to stop. Runs its stop callbacks.
+  void request_stop() noexcept;
 
-  [[nodiscard]] std::stop_token stop_token() const noexcept {
-    return stop_.get_token();
-  }
+  [[nodiscard]] std::stop_token stop_token();
 
   /// The loader, for its one run; null if it has been taken before.
   [[nodiscard]] std::unique_ptr<loader> take_loader();
@@ -229,7 +225,8 @@ private:
   std::uint64_t expulsions_ = 0;
   std::vector<waiter_ptr> waiters_; ///< a heap, the earliest deadline first
   std::unique_ptr<loader> loader_;
-  std::stop_source stop_;
+  std::stop_source stop_{std::nostopstate}; ///< made when asked for
+  bool stopped_ = false;
   std::atomic<bool> superseded_{false};
   std::atomic<bool> claimed_{false};
   std::atomic<std::uint32_t> interested_{0};

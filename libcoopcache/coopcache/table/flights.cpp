@@ -1,5 +1,6 @@
 #include "coopcache/table/flights.hpp"
 
+#include "coopcache/table/brief_mutex.hpp"
 #include "coopcache/table/clock.hpp"
 #include "coopcache/table/hash.hpp"
 
@@ -24,7 +25,7 @@ struct key_hash {
 } // namespace
 
 struct alignas(64) flights::shard {
-  mutable std::mutex mutex;
+  mutable brief_mutex mutex;
   bool closed = false;
   /// The keys live in the flights.
   std::unordered_map<std::string_view, flight_ptr, key_hash> current;
