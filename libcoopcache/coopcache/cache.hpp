@@ -70,7 +70,7 @@ concept event_actor = requires(Self* self) {
 
 } // namespace detail
 
-/// A fetch that an actor makes: nothing happens before `then`.
+/// A fetch or a put that an actor makes: nothing happens before `then`.
 template <class T, class Start>
 class [[nodiscard]] pending_fetch {
 public:
@@ -262,6 +262,24 @@ public:
     return core_->put(detail::make_entry<T>(key, std::move(value), when));
   }
 
+  /// The same without blocking: calls `done(result<T>)` exactly once, with the
+  /// value as it was stored or with the error, on a thread of the library's.
+  template <class Done>
+  void put_async(std::string_view key, T value, Done done,
+                 const expiry& until = {}) const {
+    put_for(key, std::move(value), until, waiter(std::move(done)));
+  }
+
+  /// The same for event-based actors, like `fetch(self, ...)`.
+  template <detail::event_actor Self>
+  auto put(Self* self, std::string key, T value, expiry until = {}) const {
+    auto start = [c = *this, self, key = std::move(key),
+                  value = std::move(value), until](auto f) mutable {
+      c.put_for(key, std::move(value), until, responder(self, std::move(f)));
+    };
+    return pending_fetch<T, decltype(start)>{std::move(start)};
+  }
+
   /// When it returns, no fetch that starts later sees the old value. A load
   /// that has begun before answers those who wait for it and is not stored.
   /// Blocks, for the `deadline` of the cache at most. Errors: `timeout` (it
@@ -324,19 +342,34 @@ private:
       if (!refresh)
         if (auto hit = c.core_->table.find(key))
           return f(result<T>{std::move(hit), source::hit});
-      const auto id = actor::expect_response(self, [f = std::move(f)](
-                                                     const fetched& x) mutable {
-        f(x.template as<T>());
-      });
       c.core_->fetch(load_request(key, std::move(loader), std::move(options),
                                   refresh),
-                     std::make_unique<
-                       actor::response_waiter>(caf::actor_cast<
-                                                 caf::strong_actor_ptr>(
-                                                 self->address()),
-                                               id));
+                     responder(self, std::move(f)));
     };
     return pending_fetch<T, decltype(start)>{std::move(start)};
+  }
+
+  void put_for(std::string_view key, T value, const expiry& until,
+               std::unique_ptr<detail::async_waiter> who) const {
+    const auto when = core_->time_of(until);
+    if (!when.fault.empty())
+      return who->deliver(
+        {{}, core_->make_error(errc::fetch_failed, when.fault, key)});
+    core_->put(detail::make_entry<T>(key, std::move(value), when),
+               std::move(who));
+  }
+
+  /// Calls `f(result<T>)` in the context of `self`.
+  template <class Self, class F>
+  static auto responder(Self* self, F f) {
+    const auto id = actor::expect_response(self, [f = std::move(f)](
+                                                   const fetched& x) mutable {
+      f(x.template as<T>());
+    });
+    return std::make_unique<
+      actor::response_waiter>(caf::actor_cast<caf::strong_actor_ptr>(
+                                self->address()),
+                              id);
   }
 
   template <class Done>

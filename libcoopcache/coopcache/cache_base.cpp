@@ -2,6 +2,9 @@
 
 #include "coopcache/table/clock.hpp"
 
+#include <cstdlib>
+#include <cxxabi.h>
+#include <memory>
 #include <string>
 #include <variant>
 
@@ -48,10 +51,23 @@ cache_base::timing cache_base::time_of(const expiry& until) {
   return {};
 }
 
+namespace {
+
+/// As it is written in C++, where the compiler's library can tell.
+std::string name_of(const std::type_info& type) {
+  int failed = 0;
+  const std::unique_ptr<char, decltype(&std::free)>
+    readable{abi::__cxa_demangle(type.name(), nullptr, nullptr, &failed),
+             &std::free};
+  return readable != nullptr ? readable.get() : type.name();
+}
+
+} // namespace
+
 std::shared_ptr<const error> wrong_type(const std::type_info& wanted,
                                         const answer& got) {
-  std::string reason = std::string{"asked for a "} + wanted.name() + ", got ";
-  reason += got.value ? got.value->type().name()
+  std::string reason = "asked for " + name_of(wanted) + ", got ";
+  reason += got.value ? name_of(got.value->type())
                       : "nothing: values do not travel in messages yet";
   return std::make_shared<const error>(
     error{errc::wrong_type, std::move(reason), {}, {}, {}});

@@ -75,6 +75,10 @@ public:
   /// The value of a load that has ended but is not in the table yet.
   [[nodiscard]] virtual table::entry_ptr find_landed(std::string_view key) = 0;
 
+  /// Answers with the value when it has been stored, without waiting.
+  virtual void put(table::entry_ptr value,
+                   std::unique_ptr<async_waiter> who) = 0;
+
   /// End when the change has been carried out.
   virtual status put(table::entry_ptr value) = 0;
   virtual status clear(std::string_view key) = 0;

@@ -64,8 +64,6 @@ template <class T>
 std::size_t heap(const T& x) {
   if constexpr (has_own_heap_bytes<T>)
     return coopcache_heap_bytes(x);
-  else if constexpr (std::is_trivially_copyable_v<T>)
-    return 0;
   else
     return heap_of<T>::bytes(x);
 }
@@ -74,8 +72,7 @@ template <class Range>
 std::size_t heap_of_elements(const Range& range) {
   using element = std::remove_cvref_t<decltype(*std::begin(range))>;
   std::size_t result = 0;
-  if constexpr (!std::is_trivially_copyable_v<
-                  element> || has_own_heap_bytes<element>)
+  if constexpr (!std::is_scalar_v<element>)
     for (const auto& x : range)
       result += heap(x);
   return result;

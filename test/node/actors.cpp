@@ -127,6 +127,60 @@ TEST_CASE("an actor refreshes without blocking") {
   CHECK(c.fetch("k").value_or(0) == 2);
 }
 
+TEST_CASE("an actor puts without blocking, and learns what became of it") {
+  host h;
+  auto n = node::start(h.sys);
+  cache_options small;
+  small.max_key_size = 10;
+  small.max_value_size = 1000;
+  auto c = n.open<std::string>("c", small);
+  std::promise<std::string> seen;
+  run_in_actor(h.sys, [&](caf::event_based_actor* self) {
+    c.put(self, "k", "v").then([&, self](const result<std::string>& first) {
+      c.put(self, "k", std::string(2000, 'x'))
+        .then([&, self, first](const result<std::string>& large) {
+          c.put(self, "a long, long key", "v")
+            .then([&, first, large](const result<std::string>& refused) {
+              seen.set_value(first.value_or("?") + ' '
+                             + std::string{to_string(large.error().code)} + ' '
+                             + std::string{to_string(refused.error().code)});
+            });
+        });
+    });
+  });
+  auto answer = seen.get_future();
+  REQUIRE(answer.wait_for(20s) == std::future_status::ready);
+  CHECK(answer.get() == "v no_room key_too_large");
+}
+
+TEST_CASE("each put_async is answered once, also by a node that shuts down") {
+  constexpr int puts = 2000;
+  for (int round = 0; round < 5; ++round) {
+    std::atomic<int> stored{0};
+    std::atomic<int> refused{0};
+    {
+      host h;
+      auto n = node::start(h.sys);
+      auto c = n.open<int>("c", cache_options{});
+      std::jthread other{[&] {
+        for (int i = 0; i < puts; ++i)
+          c.put_async(std::to_string(i), i, [&](const result<int>& r) {
+            if (r)
+              ++stored;
+            else if (r.error().code == errc::shutting_down)
+              ++refused;
+          });
+      }};
+      if (round > 0 && eventually([&] { return stored > puts / 10 * round; }))
+        n.shutdown();
+      other.join();
+      if (round == 0)
+        CHECK(eventually([&] { return stored == puts; }));
+    }
+    CHECK(stored + refused == puts);
+  }
+}
+
 TEST_CASE("an actor that ends before the answer comes harms nobody") {
   host h;
   auto n = node::start(h.sys);
@@ -213,6 +267,8 @@ TEST_CASE("any actor can send fetch, clear, clear_all and stats") {
   CHECK(a.as<std::string>().value_or("") == "value of a");
   CHECK(a.as<std::string>().how() == source::loaded);
   CHECK(code_of(a.as<int>()) == errc::wrong_type);
+  CHECK(a.as<int>().error().reason.find("asked for int, got std::")
+        != std::string::npos);
   const auto hit = ask<fetched>(self, to, fault, fetch_atom_v,
                                 std::string{"a"});
   CHECK(hit.as<std::string>().how() == source::hit);

@@ -77,6 +77,14 @@ std::size_t coopcache_heap_bytes(const open& x) {
   return heap_bytes(x.shown);
 }
 
+struct picture {
+  const unsigned char* pixels = nullptr;
+};
+
+std::size_t coopcache_heap_bytes(const picture&) {
+  return 500;
+}
+
 const std::string large(1000, 'x');
 
 } // namespace
@@ -128,4 +136,14 @@ TEST_CASE("a struct owns what it says, without a word nothing") {
   CHECK(heap_bytes(open{large}) == heap_bytes(large));
   CHECK(heap_bytes(std::vector<opaque>(1)) == allocated_bytes(sizeof(opaque)));
   CHECK(heap_bytes(std::vector<open>(10, open{large})) > 10'000);
+}
+
+// A type with a plain pointer may be trivially copyable and still own memory.
+TEST_CASE("what a trivially copyable member owns counts in containers, too") {
+  CHECK(heap_bytes(picture{}) == 500);
+  CHECK(heap_bytes(std::optional<picture>{picture{}}) == 500);
+  CHECK(heap_bytes(std::pair<int, picture>{}) == 500);
+  CHECK(heap_bytes(std::array<picture, 3>{}) == 1500);
+  CHECK(heap_bytes(std::variant<int, picture>{picture{}}) == 500);
+  CHECK(heap_bytes(std::vector<std::optional<picture>>(2, picture{})) > 1000);
 }

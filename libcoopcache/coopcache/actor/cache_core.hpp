@@ -90,6 +90,8 @@ public:
   void fetch(request what, std::unique_ptr<detail::async_waiter> who) override;
   table::entry_ptr find_landed(std::string_view key) override;
   status put(table::entry_ptr value) override;
+  void put(table::entry_ptr value,
+           std::unique_ptr<detail::async_waiter> who) override;
   status clear(std::string_view key) override;
   status clear_all() override;
   cache_stats stats() override;
@@ -173,6 +175,8 @@ private:
                                     std::string_view key) const;
   [[nodiscard]] std::optional<detail::answer> refuse(const request& what) const;
   [[nodiscard]] std::shared_ptr<const error>
+  too_large(std::string_view key) const;
+  [[nodiscard]] std::shared_ptr<const error>
   too_many_blocked(std::string_view key) const;
   [[nodiscard]] std::string soft_limit_text() const;
   table::flights::seat join(request& what);
@@ -188,6 +192,7 @@ private:
   [[nodiscard]] bool may_fit(const table::entry& value) const noexcept;
 
   // cache_writer.cpp
+  class owed_answer;
   enum class role { caller, actor, ticker };
   [[nodiscard]] bool post(command what, role as = role::caller);
   status call(std::string_view key, const std::function<command(ack)>& make);

@@ -120,14 +120,18 @@ detail::answer cache_core::fail(errc code, std::string reason,
 /// What can be said without looking for the key.
 std::optional<detail::answer> cache_core::refuse(const request& what) const {
   if (what.key.size() > options.max_key_size)
-    return fail(errc::key_too_large,
-                "the key has " + std::to_string(what.key.size())
-                  + " bytes, allowed are "
-                  + std::to_string(options.max_key_size),
-                what.key);
+    return detail::answer{{}, too_large(what.key), source::loaded};
   if (closed_.load(std::memory_order_acquire))
     return fail(errc::shutting_down, "the node has shut down", what.key);
   return std::nullopt;
+}
+
+std::shared_ptr<const error> cache_core::too_large(std::string_view key) const {
+  return make_error(errc::key_too_large,
+                    "the key has " + std::to_string(key.size())
+                      + " bytes, allowed are "
+                      + std::to_string(options.max_key_size),
+                    key);
 }
 
 std::shared_ptr<const error>

@@ -277,12 +277,62 @@ status cache_core::call(std::string_view key,
 
 status cache_core::put(table::entry_ptr value) {
   if (value->key().size() > options.max_key_size)
-    return status{
-      make_error(errc::key_too_large, "the key is too long", value->key())};
+    return status{too_large(value->key())};
   const table::entry_ptr named = value;
   return call(named->key(), [&](ack done) {
     return put_entry{std::move(value), std::move(done)};
   });
+}
+
+/// The answer to a put that nobody blocks for; given when the command is
+/// destroyed, at the latest.
+class cache_core::owed_answer {
+public:
+  owed_answer(std::shared_ptr<cache_core> cache, table::entry_ptr value,
+              std::unique_ptr<detail::async_waiter> who) noexcept
+    : cache_(std::move(cache)), value_(std::move(value)), who_(std::move(who)) {
+  }
+
+  owed_answer(const owed_answer&) = delete;
+  owed_answer& operator=(const owed_answer&) = delete;
+
+  ~owed_answer() {
+    if (who_ == nullptr)
+      return;
+    try {
+      give(cache_->make_error(errc::shutting_down, "the node has shut down",
+                              value_->key()));
+    } catch (const std::bad_alloc&) {
+      if (who_ != nullptr)
+        who_->notify({{}, cache_->no_memory_});
+    }
+  }
+
+  void give(std::shared_ptr<const error> failure) {
+    std::vector<table::waiter_ptr> one;
+    one.reserve(1);
+    one.push_back(std::move(who_));
+    const bool stored = failure == nullptr;
+    cache_->answer_later(std::move(one), {stored ? value_ : table::entry_ptr{},
+                                          std::move(failure)});
+  }
+
+private:
+  std::shared_ptr<cache_core> cache_;
+  table::entry_ptr value_;
+  std::unique_ptr<detail::async_waiter> who_;
+};
+
+void cache_core::put(table::entry_ptr value,
+                     std::unique_ptr<detail::async_waiter> who) {
+  if (value->key().size() > options.max_key_size)
+    return who->deliver({{}, too_large(value->key()), source::loaded});
+  auto owed = std::make_shared<owed_answer>(shared_from_this(), value,
+                                            std::move(who));
+  ack done = [kept = std::move(owed)](std::shared_ptr<const error> failure) {
+    kept->give(std::move(failure));
+  };
+  static_cast<void>(post(put_entry{std::move(value), std::move(done)}));
 }
 
 status cache_core::clear(std::string_view key) {
