@@ -279,11 +279,6 @@ void judge_stampedes(targets& t, const results& all) {
     t.at_most("stampede, 10 000 asynchronous from " + std::to_string(from),
               ms(ours), "memoizer " + ms(memoizer), ours / memoizer, 3);
   }
-  for (const int from : {1, 8}) {
-    const auto ours = at("fetch_async", 10'000, from, "until all wait");
-    t.at_most("same, the load ends when all wait", ms(ours),
-              "memoizer " + ms(memoizer), ours / memoizer, 3);
-  }
   for (const auto* const load : {"0 ms", "until all wait"})
     for (const int from : {1, 8}) {
       const auto few = at("fetch_async", 10'000, from, load);

@@ -84,6 +84,37 @@ TEST_CASE("a load begins although the worker that is awake does not end") {
   }
 }
 
+TEST_CASE("a destructor of what a load left does not hold up the next load") {
+  struct wish {
+    explicit wish(std::function<void()> f) : last(std::move(f)) {
+    }
+    wish(const wish&) = delete;
+    wish& operator=(const wish&) = delete;
+    ~wish() {
+      last();
+    }
+    std::function<void()> last;
+  };
+  one_node n{workers(1)};
+  auto c = n.open<std::shared_ptr<wish>>();
+  gate hold;
+  std::promise<bool> granted;
+  const auto ignore = [](const result<std::shared_ptr<wish>>&) {};
+  c.fetch_async(
+    "first",
+    [&] {
+      hold.pass();
+      return uncached(std::make_shared<wish>(
+        [&] { granted.set_value(c.fetch("second").has_value()); }));
+    },
+    ignore);
+  hold.await_arrivals();
+  c.fetch_async(
+    "second", [] { return std::shared_ptr<wish>{}; }, ignore);
+  hold.open();
+  CHECK(granted.get_future().get());
+}
+
 TEST_CASE("nested fetches cannot dead-lock a pool of one worker") {
   one_node n{workers(1)};
   auto c = n.open<int>();

@@ -204,6 +204,7 @@ private:
   void carry_out_all(std::span<command> all, core::instant now);
   bool queue_is_done();
   void wake_actor();
+  void wake_actor_or_wait() noexcept;
   void leave_to_actor(command* first);
   void drop(command& what);
   void catch_up() noexcept;

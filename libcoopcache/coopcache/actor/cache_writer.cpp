@@ -53,7 +53,7 @@ bool cache_core::post(command what, role as) {
     take_turns(as, first);
   } catch (const std::bad_alloc&) {
     const std::lock_guard guard{queue_mutex_};
-    attended_ = false; // whoever comes next looks into the queue
+    wake_actor_or_wait();
   }
   return true;
 } // what is done goes here, with values and loaders of the application
@@ -63,6 +63,16 @@ bool cache_core::post(command what, role as) {
 void cache_core::wake_actor() {
   if (actor_)
     actor::post(actor_, drain_atom_v);
+}
+
+/// The same where memory may be short: else whoever comes next looks into the
+/// queue.
+void cache_core::wake_actor_or_wait() noexcept {
+  try {
+    wake_actor();
+  } catch (const std::bad_alloc&) {
+    attended_ = false;
+  }
 }
 
 /// Carries out `first`, unless it is null, and what is in the queue and what
@@ -107,7 +117,7 @@ void cache_core::leave_to_actor(command* first) {
         full = true;
       }
     }
-    wake_actor();
+    wake_actor_or_wait();
   }
   if (first != nullptr)
     full ? give_up(*first) : drop(*first);

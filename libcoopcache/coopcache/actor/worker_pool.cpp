@@ -54,9 +54,9 @@ struct worker_pool::worker {
 
   phase now = phase::running;
   std::uint64_t id = 0; ///< of the job
-  job_ptr work;         ///< the thread's own while `now` is not idle
+  job_ptr work;         ///< the thread's own but while it is idle or watching
   std::chrono::steady_clock::time_point since{}; ///< when the job began
-  caf::actor mailbox; ///< set before the first time idle
+  caf::actor mailbox;                            ///< set before the first job
   std::thread thread;
 };
 
@@ -340,17 +340,16 @@ private:
   /// Gets the next job for `me`, from the queue or, after a while, from whoever
   /// gives it one. False if it shall end.
   bool next(worker& me, caf::scoped_actor& self) {
-    job_ptr over; // destroyed before the thread is idle, and without the lock
+    // Destroyed without the lock and before the next job is taken: that is code
+    // of the application, and nobody shall wait behind it.
+    job_ptr over;
     std::vector<worker_ptr> ended;
     {
-      wakeup later;
       const std::lock_guard guard{mutex_};
       me.now = phase::running; // whatever it was: it is back
       me.id = 0;
       over.swap(me.work);
       ended.swap(ended_);
-      if (ended.empty() && busy() <= options_.workers && take_queued(me, later))
-        return true;
     }
     over.reset();
     for (const auto& w : ended)

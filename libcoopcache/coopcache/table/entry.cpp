@@ -70,7 +70,7 @@ void entry::count_held(thread_record& own) noexcept {
   if (!guard || held == nullptr)
     return;
   held->refs_.fetch_add(1, std::memory_order_relaxed);
-  own.held.store(nullptr, std::memory_order_relaxed);
+  own.held.store(nullptr, std::memory_order_release);
 }
 
 } // namespace coopcache::table

@@ -148,7 +148,7 @@ private:
     if (own.held.load(std::memory_order_relaxed) != nullptr
         || !may_hold_.load(std::memory_order_relaxed))
       return false;
-    own.held.store(this, std::memory_order_relaxed);
+    own.held.store(this, std::memory_order_release);
     return true;
   }
 
@@ -160,7 +160,7 @@ private:
     const short_section guard{own};
     if (!may_hold_.load(std::memory_order_relaxed))
       return false;
-    own.held.store(nullptr, std::memory_order_relaxed);
+    own.held.store(nullptr, std::memory_order_release);
     return true;
   }
 
@@ -185,7 +185,7 @@ private:
   std::uint32_t key_size_;
 };
 
-/// A counted reference to an entry; empty by default. As thread-safe as a
+/// A reference to an entry; empty by default. As thread-safe as a
 /// `std::shared_ptr`, and a third of its size in cache lines.
 class entry_ptr {
 public:

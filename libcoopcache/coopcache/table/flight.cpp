@@ -31,7 +31,7 @@ flight::flight(std::uint64_t id_arg, std::string_view key_arg,
 flight::attached flight::attach(waiter_ptr& who, std::uint64_t max_waiters,
                                 bool& earliest) {
   const std::lock_guard guard{mutex_};
-  if (landed_)
+  if (landed())
     return attached::landed;
   if (waiters_.size() + blocked_ >= max_waiters)
     return attached::full;
@@ -44,11 +44,11 @@ flight::attached flight::attach(waiter_ptr& who, std::uint64_t max_waiters,
 
 flight::waited flight::wait(core::instant deadline, std::uint64_t max_waiters) {
   std::unique_lock guard{mutex_};
-  if (!landed_ && waiters_.size() + blocked_ >= max_waiters)
+  if (!landed() && waiters_.size() + blocked_ >= max_waiters)
     return waited::full;
   ++blocked_;
   const auto over = [this, before = expulsions_] {
-    return landed_ || expulsions_ != before;
+    return landed() || expulsions_ != before;
   };
   const std::chrono::steady_clock::time_point until{
     deadline.time_since_epoch()};
@@ -58,7 +58,7 @@ flight::waited flight::wait(core::instant deadline, std::uint64_t max_waiters) {
   else
     in_time = changed_.wait_until(guard, until, over);
   --blocked_;
-  if (landed_)
+  if (landed())
     return waited::landed;
   return in_time ? waited::expelled : waited::deadline;
 }
@@ -68,7 +68,7 @@ std::vector<waiter_ptr> flight::land(landing how) {
   {
     const std::lock_guard guard{mutex_};
     how_ = std::move(how);
-    landed_ = true;
+    landed_.store(true, std::memory_order_release);
     result.swap(waiters_);
   }
   changed_.notify_all();
@@ -103,11 +103,6 @@ core::instant flight::next_deadline() const {
 bool flight::awaited() const {
   const std::lock_guard guard{mutex_};
   return interested_ != 0 || blocked_ != 0 || !waiters_.empty();
-}
-
-bool flight::landed() const {
-  const std::lock_guard guard{mutex_};
-  return landed_;
 }
 
 void flight::request_stop() noexcept {

@@ -154,7 +154,9 @@ public:
   /// The earliest deadline of a waiter that does not block.
   [[nodiscard]] core::instant next_deadline() const;
 
-  [[nodiscard]] bool landed() const;
+  [[nodiscard]] bool landed() const noexcept {
+    return landed_.load(std::memory_order_acquire);
+  }
 
   /// Requires: landed.
   [[nodiscard]] const landing& how() const noexcept {
@@ -220,7 +222,7 @@ public:
 private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool landed_ = false;
+  std::atomic<bool> landed_{false}; ///< set with `mutex_` locked
   std::uint64_t blocked_ = 0;
   std::uint64_t expulsions_ = 0;
   std::vector<waiter_ptr> waiters_; ///< a heap, the earliest deadline first

@@ -5,12 +5,10 @@
 #include "coopcache/table/rcu.hpp"
 #include "coopcache/table/thread_record.hpp"
 
-#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <new>
 
 namespace coopcache::table {

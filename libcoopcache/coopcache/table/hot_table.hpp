@@ -25,7 +25,7 @@ struct read_counts {
 ///
 /// A hit takes no lock, sends nothing, allocates nothing, and does not wait for
 /// the writer. It writes to memory that other threads read only where a policy
-/// needs it, once a tick.
+/// needs it, once a tick, and while its thread keeps an older result.
 ///
 /// Invariants:
 /// 1. A key is in at most one slot of the current array.

@@ -36,7 +36,7 @@ class holdings {
 public:
   holdings() noexcept : limit_(index_limit()) {
     for (std::uint32_t i = 0; i < limit_; ++i)
-      seen_[i] = detail::records[i].held.load(std::memory_order_relaxed);
+      seen_[i] = detail::records[i].held.load(std::memory_order_acquire);
   }
 
   /// Takes `e` away from all threads; how many held it. Requires: nobody can

@@ -25,7 +25,8 @@ inline constexpr std::uint32_t shared_index = thread_indices;
 /// `held` is an entry to which the thread has a reference that is not counted
 /// there, or null. It is set by the thread alone. It is set to null by the
 /// thread in a section, as long as the entry may be held; and with `moving`
-/// locked, by one who counts the reference in the entry instead.
+/// locked, by one who counts the reference in the entry instead. All stores
+/// release: who sees one sees what was counted before it.
 struct alignas(64) thread_record {
   std::atomic<bool> inside{false}; ///< a short section
   std::uint8_t counted = 0; ///< drops of counted references while one is held
