@@ -172,7 +172,8 @@ read_counts hot_table::counts() const {
 
 hot_table::hot_table(bool stamps, core::tick now)
   : slots_(slots::make(min_capacity)), now_(now), stamps_(stamps),
-    seed_(hash_seed()), readers_(std::make_unique<reader[]>(shared_index + 1)) {
+    quick_(rcu::quick_guard::supported()), seed_(hash_seed()),
+    readers_(std::make_unique<reader[]>(shared_index + 1)) {
 }
 
 hot_table::~hot_table() {
@@ -230,16 +231,17 @@ template <class F>
 [[gnu::always_inline]] inline entry* hot_table::quick_hit(std::string_view key,
                                                           F f) noexcept {
   const std::size_t n = key.size();
-  if (n - 9 > 7 || !rcu::quick_guard::possible()) [[unlikely]]
+  if (n - 9 > 7 || !quick_ || !rcu::quick_guard::possible()) [[unlikely]]
     return nullptr;
   const rcu::quick_guard guard;
   slots& s = *slots_.load(std::memory_order_acquire);
   for (auto at = slot_hash(key, seed_);; at += word{1} << tag_bits) {
     const word w = s[index_of(at)].load(std::memory_order_acquire);
-    if (w == empty)
-      return nullptr;
-    if (!same_tag(w, at))
+    if (!same_tag(w, at)) {
+      if (w == empty)
+        return nullptr;
       continue;
+    }
     entry& e = *unpack(w);
     if (e.key_size_ != n || !same_bytes(e.key().data(), key.data(), n))
       continue;

@@ -133,6 +133,7 @@ private:
   std::atomic<slots*> slots_;
   std::atomic<core::tick> now_;
   const bool stamps_;
+  const bool quick_;                        ///< whether `quick_hit` can be used
   const std::uint64_t seed_;                ///< of the hash
   const std::unique_ptr<reader[]> readers_; ///< by index of thread
   std::size_t live_ = 0;                    ///< entries

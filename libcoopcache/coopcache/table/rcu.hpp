@@ -130,18 +130,25 @@ private:
 #endif
 };
 
-/// The same in fewer instructions.
+/// The same in fewer instructions, where that can be done.
 class quick_guard {
 public:
-  /// Whether liburcu knows the calling thread, which is in no section yet and
-  /// needs no fence.
+  /// Whether sections need no fence; the same for the whole life of a process.
+  [[nodiscard]] static bool supported() noexcept {
+#ifdef COOPCACHE_CALL_RCU
+    return true;
+#else
+    return urcu_bp_has_sys_membarrier != 0;
+#endif
+  }
+
+  /// Whether liburcu knows the calling thread, which is in no section yet.
   [[nodiscard]] static bool possible() noexcept {
 #ifdef COOPCACHE_CALL_RCU
     return true;
 #else
     const auto* const reader = URCU_TLS(urcu_bp_reader);
-    return reader != nullptr && urcu_bp_has_sys_membarrier != 0
-           && (reader->ctr & URCU_BP_GP_CTR_NEST_MASK) == 0;
+    return reader != nullptr && (reader->ctr & URCU_BP_GP_CTR_NEST_MASK) == 0;
 #endif
   }
 
@@ -149,7 +156,7 @@ public:
 private:
   read_guard guard_;
 #else
-  /// Requires: `possible()`.
+  /// Requires: `supported()` and `possible()`.
   quick_guard() noexcept {
     set(CMM_LOAD_SHARED(urcu_bp_gp.ctr));
   }
