@@ -106,13 +106,12 @@ bool flight::awaited() const {
 }
 
 void flight::request_stop() noexcept {
-  std::stop_source known{std::nostopstate};
-  {
+  const std::stop_source known = [this] {
     const std::lock_guard guard{mutex_};
     stopped_ = true;
-    known = stop_;
-  }
-  known.request_stop();
+    return stop_;
+  }();
+  known.request_stop(); // without the lock: it runs the callbacks
 }
 
 std::stop_token flight::stop_token() {
