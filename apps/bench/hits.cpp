@@ -2,7 +2,7 @@
 #include "suite.hpp"
 
 #include <map>
-#include <tuple>
+#include <utility>
 
 namespace bench {
 
@@ -16,18 +16,16 @@ struct shape {
   std::size_t value_size;
 };
 
-/// The rival for a shape, filled. One for each number of threads, because our
-/// entries change for good when threads collide on them. Never destroyed.
-/// Called first before anything runs: later the heap has holes, and whoever is
-/// filled then gets memory spread over many pages, which costs more than what
-/// is measured.
+/// The rival for a shape, filled. Never destroyed. Called first before anything
+/// runs: later the heap has holes, and whoever is filled then gets memory
+/// spread over many pages, which costs more than what is measured.
 template <class Rival>
-Rival& filled(const shape& s, int threads) {
+Rival& filled(const shape& s) {
   static std::mutex mutex;
-  static auto& all = *new std::map<std::tuple<std::size_t, std::size_t, int>,
+  static auto& all = *new std::map<std::pair<std::size_t, std::size_t>,
                                    std::unique_ptr<Rival>>;
   const std::lock_guard guard{mutex};
-  auto& rival = all[{s.keys, s.value_size, threads}];
+  auto& rival = all[{s.keys, s.value_size}];
   if (rival == nullptr) {
     rival = std::make_unique<Rival>();
     const std::string value(s.value_size, 'v');
@@ -40,7 +38,7 @@ Rival& filled(const shape& s, int threads) {
 /// Reads all keys in turn, which is a random order in every rival's memory.
 template <class Rival>
 void read_all(benchmark::State& state, const shape& s) {
-  auto& rival = filled<Rival>(s, state.threads());
+  auto& rival = filled<Rival>(s);
   const auto& all = keys(s.keys);
   const auto part = all.size() / static_cast<std::size_t>(state.threads());
   auto i = static_cast<std::size_t>(state.thread_index()) * part;
@@ -61,8 +59,7 @@ template <class Rival>
 void add_rival(const std::string& name) {
   for (const std::size_t n : {1, 10'000})
     for (const std::size_t size : {32, 1024}) {
-      for (const int threads : {1, 2})
-        filled<Rival>({n, size}, threads);
+      filled<Rival>({n, size});
       const auto full = "hit/" + name + "/keys:" + std::to_string(n)
                         + "/bytes:" + std::to_string(size);
       add(full,

@@ -1,10 +1,8 @@
 #include "coopcache/cache_base.hpp"
 
+#include "coopcache/core/exception_text.hpp"
 #include "coopcache/table/clock.hpp"
 
-#include <cstdlib>
-#include <cxxabi.h>
-#include <memory>
 #include <string>
 #include <variant>
 
@@ -51,23 +49,10 @@ cache_base::timing cache_base::time_of(const expiry& until) {
   return {};
 }
 
-namespace {
-
-/// As it is written in C++, where the compiler's library can tell.
-std::string name_of(const std::type_info& type) {
-  int failed = 0;
-  const std::unique_ptr<char, decltype(&std::free)>
-    readable{abi::__cxa_demangle(type.name(), nullptr, nullptr, &failed),
-             &std::free};
-  return readable != nullptr ? readable.get() : type.name();
-}
-
-} // namespace
-
 std::shared_ptr<const error> wrong_type(const std::type_info& wanted,
                                         const answer& got) {
-  std::string reason = "asked for " + name_of(wanted) + ", got ";
-  reason += got.value ? name_of(got.value->type())
+  std::string reason = "asked for " + core::type_name(wanted) + ", got ";
+  reason += got.value ? core::type_name(got.value->type())
                       : "nothing: values do not travel in messages yet";
   return std::make_shared<const error>(
     error{errc::wrong_type, std::move(reason), {}, {}, {}});

@@ -43,7 +43,7 @@ using table::hot_table;
 /// Waits until everything that any table retired before has been destroyed. As
 /// `hot_table::drain`, but in words that the thread sanitizer understands: it
 /// does not see how liburcu waits. The thread of liburcu takes one after the
-/// other; entries that threads have found take two turns.
+/// other; entries take two turns.
 inline void await_reclamation() {
   struct bell {
     std::shared_ptr<std::atomic<bool>> rung;

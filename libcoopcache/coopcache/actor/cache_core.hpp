@@ -175,6 +175,8 @@ private:
                                     std::string_view key) const;
   [[nodiscard]] std::optional<detail::answer> refuse(const request& what) const;
   [[nodiscard]] std::shared_ptr<const error>
+  has_shut_down(std::string_view key) const;
+  [[nodiscard]] std::shared_ptr<const error>
   too_large(std::string_view key) const;
   [[nodiscard]] std::shared_ptr<const error>
   too_many_blocked(std::string_view key) const;

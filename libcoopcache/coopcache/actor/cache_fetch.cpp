@@ -122,8 +122,13 @@ std::optional<detail::answer> cache_core::refuse(const request& what) const {
   if (what.key.size() > options.max_key_size)
     return detail::answer{{}, too_large(what.key), source::loaded};
   if (closed_.load(std::memory_order_acquire))
-    return fail(errc::shutting_down, "the node has shut down", what.key);
+    return detail::answer{{}, has_shut_down(what.key), source::loaded};
   return std::nullopt;
+}
+
+std::shared_ptr<const error>
+cache_core::has_shut_down(std::string_view key) const {
+  return make_error(errc::shutting_down, "the node has shut down", key);
 }
 
 std::shared_ptr<const error> cache_core::too_large(std::string_view key) const {
@@ -184,7 +189,7 @@ cache_core::begin_wait(const table::flights::seat& seat, std::string_view key,
   if (seat.hit)
     return detail::answer{seat.hit, nullptr, source::hit};
   if (seat.closed)
-    return fail(errc::shutting_down, "the node has shut down", key);
+    return detail::answer{{}, has_shut_down(key), source::loaded};
   if (seat.joined == nullptr)
     return fail(errc::no_loader, "neither the fetch nor the cache has a loader",
                 key);

@@ -258,21 +258,18 @@ status cache_core::call(std::string_view key,
                         const std::function<command(ack)>& make) {
   if (!may_block())
     return status{make_error(errc::would_block,
-                             "a blocking call on a thread of CAF; send a "
-                             "message to the actor of the cache",
+                             "a blocking call on a thread of CAF; use "
+                             "put(self, ...), put_async, or a message to the "
+                             "actor of the cache",
                              key)};
   std::promise<std::shared_ptr<const error>> made;
   auto answer = made.get_future();
-  const auto closed = [&] {
-    return status{
-      make_error(errc::shutting_down, "the node has shut down", key)};
-  };
   // The command alone keeps the promise: if it is dropped, the wait ends.
   auto done = std::make_shared<decltype(made)>(std::move(made));
   if (!post(make([kept = std::move(done)](std::shared_ptr<const error> e) {
         kept->set_value(std::move(e));
       })))
-    return closed();
+    return status{has_shut_down(key)};
   if (answer.wait_for(options.deadline) != std::future_status::ready)
     return status{
       make_error(errc::timeout,
@@ -281,7 +278,7 @@ status cache_core::call(std::string_view key,
   try {
     return status{answer.get()};
   } catch (const std::future_error&) {
-    return closed(); // the queue was dropped
+    return status{has_shut_down(key)}; // the queue was dropped
   }
 }
 
@@ -310,8 +307,7 @@ public:
     if (who_ == nullptr)
       return;
     try {
-      give(cache_->make_error(errc::shutting_down, "the node has shut down",
-                              value_->key()));
+      give(cache_->has_shut_down(value_->key()));
     } catch (const std::bad_alloc&) {
       if (who_ != nullptr)
         who_->notify({{}, cache_->no_memory_});

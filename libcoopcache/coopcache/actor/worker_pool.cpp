@@ -385,7 +385,7 @@ private:
   /// Sleeps until there is a job for `me`. False if it shall end.
   bool await_job(worker& me, caf::scoped_actor& self, bool watching) {
     std::optional<bool> go;
-    std::uint64_t seen = 0;
+    std::uint64_t seen = 0; // jobs taken when it last looked
     const auto on_go = [&](go_atom) {
       arrive();
       go = true;
@@ -395,33 +395,40 @@ private:
     while (!go && watching)
       self->receive(
         on_go, on_stop, on_exit, caf::after(watch_period) >> [&] {
-          if (look(me, seen))
-            go = true;
-          else
-            watching = seen != quiet;
+          switch (look(me, seen)) {
+            case sight::job:
+              go = true;
+              break;
+            case sight::quiet:
+              watching = false;
+              break;
+            case sight::nothing:
+              break;
+          }
         });
     while (!go)
       self->receive(on_go, on_stop, on_exit);
     return *go;
   }
 
-  /// What the one who watches does from time to time: takes a job that nobody
-  /// has come for; or, if none has come since the last time, does not watch any
-  /// more.
-  bool look(worker& me, std::uint64_t& seen) {
+  enum class sight {
+    job,     ///< `me` has taken one that nobody had come for
+    nothing, ///< to be done; it watches on
+    quiet,   ///< no job was taken since the last look: it is idle now
+  };
+
+  /// What the one who watches does from time to time.
+  sight look(worker& me, std::uint64_t& seen) {
     wakeup later;
     const std::lock_guard guard{mutex_};
     if (me.now != phase::watching || closed_)
-      return false; // a message is on its way
+      return sight::nothing; // a message is on its way
     if (busy() < options_.workers && take_queued(me, later))
-      return true;
-    if (seen != taken_) {
-      seen = taken_;
-    } else {
-      seen = quiet;
-      me.now = phase::idle;
-    }
-    return false;
+      return sight::job;
+    if (std::exchange(seen, taken_) != taken_)
+      return sight::nothing;
+    me.now = phase::idle;
+    return sight::quiet;
   }
 
   friend class worker_pool::blocked_scope;
@@ -441,8 +448,7 @@ private:
   bool closed_ = false;
   bool abandoned_ = false;
   std::uint64_t taken_ = 0; ///< jobs
-  static constexpr std::uint64_t quiet = ~std::uint64_t{0};
-  bool waking_ = false; ///< a worker has a job and has not come for it yet
+  bool waking_ = false;     ///< a worker has a job and has not come for it yet
   std::deque<queued> queue_;
   std::atomic<bool> queued_{false}; ///< whether the queue is not empty
   std::vector<worker_ptr> workers_;

@@ -4,7 +4,6 @@
 #include <cxxabi.h>
 #include <exception>
 #include <memory>
-#include <typeinfo>
 
 namespace coopcache::core {
 
@@ -12,16 +11,17 @@ namespace {
 
 std::string current_type() {
   const std::type_info* const type = abi::__cxa_current_exception_type();
-  if (type == nullptr)
-    return "foreign exception";
-  int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)>
-    name{abi::__cxa_demangle(type->name(), nullptr, nullptr, &status),
-         &std::free};
-  return status == 0 ? name.get() : type->name();
+  return type != nullptr ? type_name(*type) : "foreign exception";
 }
 
 } // namespace
+
+std::string type_name(const std::type_info& of) {
+  int status = 0;
+  const std::unique_ptr<char, decltype(&std::free)>
+    name{abi::__cxa_demangle(of.name(), nullptr, nullptr, &status), &std::free};
+  return status == 0 ? name.get() : of.name();
+}
 
 std::string exception_text() {
   try {

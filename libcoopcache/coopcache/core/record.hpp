@@ -10,7 +10,7 @@ namespace coopcache::core {
 /// What expiry, eviction and the ledger know of an entry.
 ///
 /// A hook that the entry derives from, so that 100 000 entries need no second
-/// table. Readers of the hot table touch only the three atomics; all the rest
+/// table. Readers of the hot table touch only the two atomics; all the rest
 /// belongs to the one writer.
 struct record {
   /// Neighbours in the SIEVE queue. The memory is free for other use once the

@@ -50,7 +50,7 @@ public:
       const std::lock_guard guard{holder.moving};
       if (holder.held.load(std::memory_order_relaxed) != &e)
         continue;
-      holder.held.store(nullptr, std::memory_order_relaxed);
+      holder.held.store(nullptr, std::memory_order_release);
       ++result;
     }
     return result;
