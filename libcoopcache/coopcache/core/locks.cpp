@@ -1,0 +1,111 @@
+#include "coopcache/core/locks.hpp"
+
+#include <algorithm>
+
+namespace coopcache::core {
+
+namespace {
+
+using queue = std::map<std::uint64_t, locks::waiter>;
+
+/// The first of the queue that may hold next to `holders`.
+template <class Queue>
+auto first_fit(Queue& waiters, const std::vector<locks::holder>& holders) {
+  if (holders.empty())
+    return waiters.begin();
+  const auto& requester = holders.front().requester;
+  return std::find_if(waiters.begin(), waiters.end(), [&](const auto& entry) {
+    return entry.second.requester == requester;
+  });
+}
+
+} // namespace
+
+void locks::wait(const lock_key& who, std::string_view resource,
+                 std::string_view requester, std::uint64_t ticket) {
+  if (!places_.emplace(who, resource).second)
+    return;
+  auto& waiters = locks_[std::string{resource}].queue;
+  while (waiters.contains(ticket))
+    ++ticket;
+  waiters.emplace(ticket, waiter{who, std::string{requester}});
+}
+
+void locks::hold(const lock_key& who, std::string_view resource,
+                 std::string_view requester, std::uint64_t token) {
+  if (!places_.emplace(who, resource).second)
+    return;
+  locks_[std::string{resource}].holders.push_back(
+    {who, std::string{requester}, token});
+}
+
+std::string locks::remove(const lock_key& who) {
+  const auto place = places_.find(who);
+  if (place == places_.end())
+    return {};
+  auto resource = std::move(place->second);
+  places_.erase(place);
+  const auto at = locks_.find(resource);
+  auto& [holders, waiters] = at->second;
+  std::erase_if(holders, [&](const holder& h) { return h.who == who; });
+  std::erase_if(waiters, [&](const auto& w) { return w.second.who == who; });
+  if (holders.empty() && waiters.empty())
+    locks_.erase(at);
+  return resource;
+}
+
+const lock_key* locks::next_to_hold(const std::string& resource) const {
+  const auto* const at = find(resource);
+  if (at == nullptr)
+    return nullptr;
+  const auto fit = first_fit(at->queue, at->holders);
+  return fit == at->queue.end() ? nullptr : &fit->second.who;
+}
+
+void locks::promote(const std::string& resource, const grant& to) {
+  auto& [holders, waiters] = locks_.find(resource)->second;
+  const auto fit = first_fit(waiters, holders);
+  holders.push_back({to.who, std::move(fit->second.requester), to.token});
+  waiters.erase(fit);
+}
+
+std::vector<lock_key> locks::settle() {
+  std::vector<lock_key> losers;
+  for (const auto& [resource, entry] : locks_) {
+    const auto& holders = entry.holders;
+    const auto best = std::max_element(
+      holders.begin(), holders.end(), [](const holder& a, const holder& b) {
+        return std::pair{a.token, a.who} < std::pair{b.token, b.who};
+      });
+    for (const auto& h : holders)
+      if (h.requester != best->requester)
+        losers.push_back(h.who);
+  }
+  for (const auto& who : losers)
+    remove(who);
+  return losers;
+}
+
+std::vector<std::string> locks::resources() const {
+  std::vector<std::string> result;
+  result.reserve(locks_.size());
+  for (const auto& [resource, entry] : locks_)
+    result.push_back(resource);
+  return result;
+}
+
+bool locks::waits(const lock_key& who) const {
+  const auto place = places_.find(who);
+  if (place == places_.end())
+    return false;
+  const auto& holders = locks_.find(place->second)->second.holders;
+  return std::none_of(holders.begin(), holders.end(),
+                      [&](const holder& h) { return h.who == who; });
+}
+
+const locks::lock* locks::find(std::string_view resource) const {
+  const auto at = locks_.find(resource);
+  return at == locks_.end() ? nullptr : &at->second;
+}
+
+} // namespace coopcache::core

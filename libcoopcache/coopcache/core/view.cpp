@@ -1,0 +1,51 @@
+#include "coopcache/core/view.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace coopcache::core {
+
+bool ranks_before(const node_id& a, const node_id& b) noexcept {
+  return std::tie(a.incarnation, a.name) < std::tie(b.incarnation, b.name);
+}
+
+bool view::has(const node_id& node) const noexcept {
+  return std::find(members.begin(), members.end(), node) != members.end();
+}
+
+// FNV-1a, then spread: the keys are short and the result is compared as a
+// whole.
+std::uint64_t stable_hash(std::string_view text) noexcept {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text)
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return mixed(hash);
+}
+
+std::uint64_t mixed(std::uint64_t x) noexcept {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+const node_id& home_of(std::string_view resource,
+                       const view& members) noexcept {
+  const auto key = stable_hash(resource);
+  const node_id* best = nullptr;
+  std::uint64_t best_weight = 0;
+  for (const auto& node : members.members) {
+    const auto weight = mixed(key ^ stable_hash(node.name));
+    if (best == nullptr || weight > best_weight) {
+      best = &node;
+      best_weight = weight;
+    }
+  }
+  return *best;
+}
+
+std::string to_string(const node_id& node) {
+  return node.name + "/" + std::to_string(node.incarnation);
+}
+
+} // namespace coopcache::core

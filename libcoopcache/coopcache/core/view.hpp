@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace coopcache::core {
+
+/// One life of one node. A node that comes back has a greater incarnation.
+struct node_id {
+  std::string name;              ///< unique in the cluster
+  std::uint64_t incarnation = 0; ///< Unix time of its start in ms
+
+  friend auto operator<=>(const node_id&, const node_id&) = default;
+};
+
+/// Whether `a` goes before `b` in rank: the older one does, then the one with
+/// the smaller name. Who ranks first proposes views; who ranks last leaves.
+[[nodiscard]] bool ranks_before(const node_id& a, const node_id& b) noexcept;
+
+/// Names a view; later views of a member have greater ids.
+struct view_id {
+  std::uint64_t number = 0; ///< at least the Unix time of its proposal in ms
+  node_id proposer;
+
+  friend auto operator<=>(const view_id&, const view_id&) = default;
+};
+
+/// Members that are all connected to each other, as they agreed on it.
+struct view {
+  view_id id;
+  std::vector<node_id> members; ///< by rank, no two of one name
+
+  [[nodiscard]] bool has(const node_id& node) const noexcept;
+
+  friend bool operator==(const view&, const view&) = default;
+};
+
+/// The member that arbitrates `resource`: each view has exactly one, all
+/// members pick the same, and few resources move when a member comes or goes.
+/// Rendezvous hashing (Thaler and Ravishankar, 1998). REQUIRES: a member.
+[[nodiscard]] const node_id& home_of(std::string_view resource,
+                                     const view& members) noexcept;
+
+/// A 64-bit hash that is the same on every node and in every version.
+[[nodiscard]] std::uint64_t stable_hash(std::string_view text) noexcept;
+
+/// Spreads the bits of `x` (the finalizer of SplitMix64, Steele et al. 2014).
+[[nodiscard]] std::uint64_t mixed(std::uint64_t x) noexcept;
+
+/// "name/incarnation", for logs.
+[[nodiscard]] std::string to_string(const node_id& node);
+
+} // namespace coopcache::core
