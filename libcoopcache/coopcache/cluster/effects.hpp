@@ -1,0 +1,133 @@
+#pragma once
+
+#include "coopcache/cluster/membership.hpp"
+#include "coopcache/cluster/messages.hpp"
+#include "coopcache/core/names.hpp"
+#include "coopcache/core/view.hpp"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+/// @file
+/// What the machines of the registry want done by their shell.
+
+namespace coopcache::cluster {
+
+/// How a request ended.
+enum class verdict : std::uint8_t {
+  done,        ///< locked, registered, unregistered
+  refused,     ///< the lock or the name is taken, or the name is not there
+  timed_out,   ///< by its deadline
+  no_majority, ///< by its deadline, in a strict cluster that is split
+  cancelled,   ///< by who had asked
+  owner_dead,  ///< the actor to be registered has ended
+};
+
+/// The answer to `registry::lock`.
+struct lock_answer {
+  std::uint64_t request = 0;
+  verdict how = verdict::done;
+  std::uint64_t token = 0; ///< fencing token; 0 unless done
+};
+
+/// A lock is held no longer, and its holder has not given it back.
+struct lock_lost {
+  std::uint64_t request = 0; ///< that had got it
+  std::uint64_t client = 0;
+  std::uint64_t token = 0;
+};
+
+/// The home knows that a lock is free again.
+struct unlock_answer {
+  std::uint64_t request = 0; ///< that had got the lock
+};
+
+/// The answer to `registry::put` and `registry::remove`.
+struct name_answer {
+  std::uint64_t request = 0;
+  verdict how = verdict::done;
+};
+
+/// This node's replica has changed. Without owner: the name was removed.
+struct name_changed {
+  std::string name;
+  core::name_record record;
+};
+
+/// An actor of this node has lost its name to somebody else, or to nobody.
+struct owner_told {
+  std::string name;
+  core::name_owner owner;
+  name_cause cause = name_cause::request;
+};
+
+/// Two sides have met that both have the name. To be answered with
+/// `registry::resolved`.
+struct ask_resolver {
+  std::uint64_t question = 0;
+  std::string resolver;
+  std::string name;
+  core::name_owner first; ///< the one that was registered earlier
+  core::name_owner second;
+};
+
+/// The node is in another view.
+struct view_changed {
+  core::view now;
+};
+
+/// The replica of names is complete; sent once.
+struct names_synced {};
+
+using effect = std::variant<
+  send_message, drop_link, lock_answer, lock_lost, unlock_answer, name_answer,
+  name_changed, owner_told, ask_resolver, view_changed, names_synced>;
+
+/// What a part of the registry wants: bodies for members, this one included,
+/// and effects.
+struct wishes {
+  std::vector<std::pair<core::node_id, body>> bodies;
+  std::vector<effect> effects;
+
+  void send(const core::node_id& to, body what) {
+    bodies.emplace_back(to, std::move(what));
+  }
+};
+
+/// Makes numbers that grow: within a view by counting, from view to view
+/// because those of a later view begin with its greater number. 42 bits of
+/// milliseconds last until 2109; a home that has counted to the end asks for a
+/// new view.
+class numbers {
+public:
+  static constexpr unsigned counter_bits = 22;
+
+  /// `most` numbers can be had in one view.
+  explicit numbers(std::uint64_t most = (std::uint64_t{1} << counter_bits) - 1)
+    : most_(most) {
+  }
+
+  void enter(const core::view_id& view) noexcept {
+    base_ = view.number << counter_bits;
+    used_ = 0;
+  }
+
+  [[nodiscard]] bool used_up() const noexcept {
+    return used_ >= most_;
+  }
+
+  /// REQUIRES: not used up.
+  std::uint64_t next() noexcept {
+    return base_ | ++used_;
+  }
+
+private:
+  std::uint64_t most_;
+  std::uint64_t base_ = 0;
+  std::uint64_t used_ = 0;
+};
+
+} // namespace coopcache::cluster

@@ -1,0 +1,210 @@
+#include "coopcache/cluster/lock_client.hpp"
+
+#include <iterator>
+#include <vector>
+
+namespace coopcache::cluster {
+
+lock_client::identity lock_client::identity_of(const lock_wish& wish) {
+  return {wish.client, wish.resource, wish.requester};
+}
+
+void lock_client::to_home(const entry& of, body what, wishes& out) const {
+  if (!view_.members.empty())
+    out.send(core::home_of(of.wish.resource, view_), std::move(what));
+}
+
+void lock_client::ask(const entry& of, wishes& out) const {
+  const auto& w = of.wish;
+  to_home(of,
+          lock_request{w.request, w.resource, w.requester, of.ticket, w.once},
+          out);
+}
+
+void lock_client::lock(lock_wish wish, wishes& out) {
+  const auto held = held_.find(identity_of(wish));
+  if (held != held_.end()) {
+    auto& mine = entries_.find(*held->second.begin())->second;
+    if (mine.is == state::held) {
+      ++mine.holds;
+      out.effects.emplace_back(
+        lock_answer{wish.request, verdict::done, mine.token});
+      return;
+    }
+  }
+  const auto request = wish.request;
+  by_client_[wish.client].insert(request);
+  if (wish.deadline != core::never)
+    deadlines_.emplace(wish.deadline, request);
+  entry made;
+  made.wish = std::move(wish);
+  const auto at = entries_.emplace(request, std::move(made)).first;
+  ask(at->second, out);
+}
+
+unlocked lock_client::unlock(std::uint64_t client, const std::string& resource,
+                             const std::string& requester, wishes& out) {
+  const auto held = held_.find({client, resource, requester});
+  if (held == held_.end())
+    return unlocked::not_held;
+  const auto at = entries_.find(*held->second.rbegin());
+  auto& mine = at->second;
+  if (--mine.holds > 0)
+    return mine.is == state::lost ? unlocked::lost : unlocked::counted;
+  if (mine.is == state::lost) {
+    erase(at);
+    return unlocked::lost;
+  }
+  held->second.erase(at->first);
+  if (held->second.empty())
+    held_.erase(held);
+  mine.is = state::releasing;
+  to_home(mine, lock_release{at->first}, out);
+  return unlocked::released;
+}
+
+lock_client::entries::iterator lock_client::erase(entries::iterator at) {
+  const auto& [request, mine] = *at;
+  deadlines_.erase({mine.wish.deadline, request});
+  if (const auto held = held_.find(identity_of(mine.wish));
+      held != held_.end()) {
+    held->second.erase(request);
+    if (held->second.empty())
+      held_.erase(held);
+  }
+  if (const auto own = by_client_.find(mine.wish.client);
+      own != by_client_.end()) {
+    own->second.erase(request);
+    if (own->second.empty())
+      by_client_.erase(own);
+  }
+  return entries_.erase(at);
+}
+
+void lock_client::answer(entries::iterator at, verdict how, wishes& out) {
+  out.effects.emplace_back(lock_answer{at->first, how, 0});
+  to_home(at->second, lock_release{at->first}, out);
+  erase(at);
+}
+
+void lock_client::cancel(std::uint64_t request, wishes& out) {
+  const auto at = entries_.find(request);
+  if (at != entries_.end() && at->second.is == state::waiting)
+    answer(at, verdict::cancelled, out);
+}
+
+void lock_client::client_gone(std::uint64_t client, wishes& out) {
+  const auto own = by_client_.find(client);
+  if (own == by_client_.end())
+    return;
+  const std::vector<std::uint64_t> requests{own->second.begin(),
+                                            own->second.end()};
+  for (const auto request : requests) {
+    const auto at = entries_.find(request);
+    if (at->second.is == state::waiting || at->second.is == state::held)
+      to_home(at->second, lock_release{request}, out);
+    erase(at);
+  }
+}
+
+void lock_client::enter(const core::view& current, wishes& out) {
+  view_ = current;
+  for (const auto& [request, mine] : entries_) {
+    if (mine.is == state::waiting)
+      ask(mine, out);
+    else if (mine.is == state::held)
+      to_home(mine,
+              lock_claim{request, mine.wish.resource, mine.wish.requester,
+                         mine.token},
+              out);
+  }
+}
+
+void lock_client::home_is_ready(const core::node_id& home, wishes& out) {
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    if (at->second.is != state::releasing
+        || core::home_of(at->second.wish.resource, view_) != home) {
+      ++at;
+      continue;
+    }
+    out.effects.emplace_back(unlock_answer{at->first});
+    at = erase(at);
+  }
+}
+
+void lock_client::lose(entry& held, wishes& out) {
+  held.is = state::lost;
+  out.effects.emplace_back(
+    lock_lost{held.wish.request, held.wish.client, held.token});
+}
+
+void lock_client::lose_all(wishes& out) {
+  for (auto& [request, mine] : entries_) {
+    if (mine.is != state::held)
+      continue;
+    to_home(mine, lock_release{request}, out);
+    lose(mine, out);
+  }
+}
+
+void lock_client::give_up(wishes& out) {
+  lose_all(out);
+  std::vector<std::uint64_t> waiting;
+  for (const auto& [request, mine] : entries_)
+    if (mine.is == state::waiting)
+      waiting.push_back(request);
+  for (const auto request : waiting)
+    cancel(request, out);
+}
+
+void lock_client::on(const lock_granted& what, wishes& out) {
+  const auto at = entries_.find(what.seq);
+  if (at == entries_.end() || at->second.is != state::waiting)
+    return;
+  auto& mine = at->second;
+  deadlines_.erase({mine.wish.deadline, what.seq});
+  mine.is = state::held;
+  mine.token = what.token;
+  mine.holds = 1;
+  held_[identity_of(mine.wish)].insert(what.seq);
+  out.effects.emplace_back(lock_answer{what.seq, verdict::done, what.token});
+}
+
+void lock_client::on(const lock_refused& what, wishes& out) {
+  const auto at = entries_.find(what.seq);
+  if (at == entries_.end() || at->second.is != state::waiting)
+    return;
+  out.effects.emplace_back(lock_answer{what.seq, verdict::refused, 0});
+  erase(at);
+}
+
+void lock_client::on(const lock_queued& what) {
+  const auto at = entries_.find(what.seq);
+  if (at != entries_.end())
+    at->second.ticket = what.ticket;
+}
+
+void lock_client::on(const lock_revoked& what, wishes& out) {
+  const auto at = entries_.find(what.seq);
+  if (at != entries_.end() && at->second.is == state::held)
+    lose(at->second, out);
+}
+
+void lock_client::on(const lock_released& what, wishes& out) {
+  const auto at = entries_.find(what.seq);
+  if (at == entries_.end() || at->second.is != state::releasing)
+    return;
+  out.effects.emplace_back(unlock_answer{what.seq});
+  erase(at);
+}
+
+void lock_client::tick(core::instant now, verdict late, wishes& out) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now)
+    answer(entries_.find(deadlines_.begin()->second), late, out);
+}
+
+core::instant lock_client::next_wake() const noexcept {
+  return deadlines_.empty() ? core::never : deadlines_.begin()->first;
+}
+
+} // namespace coopcache::cluster

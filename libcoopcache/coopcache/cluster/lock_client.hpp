@@ -1,0 +1,117 @@
+#pragma once
+
+#include "coopcache/cluster/effects.hpp"
+#include "coopcache/core/time.hpp"
+#include "coopcache/core/view.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+
+namespace coopcache::cluster {
+
+/// Somebody of this node wants a lock.
+struct lock_wish {
+  std::uint64_t request = 0; ///< unique on this node
+  std::uint64_t client = 0;  ///< the actor or thread that asks
+  std::string resource;
+  std::string requester; ///< whoever says the same may hold it together
+  core::instant deadline = core::never;
+  bool once = false; ///< answer at once, do not queue
+};
+
+/// What `lock_client::unlock` has done.
+enum class unlocked : std::uint8_t {
+  counted,  ///< it was locked several times, and still is
+  released, ///< the home is told; `unlock_answer` follows
+  lost,     ///< it had been lost before
+  not_held, ///< this client does not hold it
+};
+
+/// The locks that clients of one node hold or wait for. What the home knows of
+/// them can be told again from here.
+///
+/// A pure machine. Invariants:
+/// 1. Each wish gets exactly one answer, at its deadline at the latest.
+/// 2. A lock is held from the home's grant until it is given back, revoked or
+///    its client is gone; a release is told to the home, or the home changes
+///    and is not told of the lock.
+/// 3. Memory is bounded by the wishes that are not answered, and the locks that
+///    are not given back.
+class lock_client {
+public:
+  /// A client that already holds it gets it at once, and has to give it back
+  /// once more.
+  void lock(lock_wish wish, wishes& out);
+
+  [[nodiscard]] unlocked unlock(std::uint64_t client,
+                                const std::string& resource,
+                                const std::string& requester, wishes& out);
+
+  /// Ends a wish that is not answered; else no effect.
+  void cancel(std::uint64_t request, wishes& out);
+
+  /// Gives back all that a client holds, and ends its wishes unanswered.
+  void client_gone(std::uint64_t client, wishes& out);
+
+  /// Tells the homes of a new view what is held and who waits.
+  void enter(const core::view& current, wishes& out);
+
+  /// All homes have been told, and know what is free.
+  void home_is_ready(const core::node_id& home, wishes& out);
+
+  /// Takes all locks away: another side may grant them.
+  void lose_all(wishes& out);
+
+  /// Ends all wishes, too: the node leaves.
+  void give_up(wishes& out);
+
+  void on(const lock_granted& what, wishes& out);
+  void on(const lock_refused& what, wishes& out);
+  void on(const lock_queued& what);
+  void on(const lock_revoked& what, wishes& out);
+  void on(const lock_released& what, wishes& out);
+
+  /// Ends the wishes whose deadline has passed; `late` is their answer.
+  void tick(core::instant now, verdict late, wishes& out);
+
+  [[nodiscard]] core::instant next_wake() const noexcept;
+
+  enum class state : std::uint8_t { waiting, held, lost, releasing };
+
+  struct entry {
+    lock_wish wish;
+    state is = state::waiting;
+    std::uint64_t ticket = 0;
+    std::uint64_t token = 0;
+    std::uint64_t holds = 0; ///< times that it was locked
+  };
+
+  /// By request.
+  [[nodiscard]] const std::map<std::uint64_t, entry>& all() const noexcept {
+    return entries_;
+  }
+
+private:
+  using identity = std::tuple<std::uint64_t, std::string, std::string>;
+  using entries = std::map<std::uint64_t, entry>;
+
+  static identity identity_of(const lock_wish& wish);
+  void to_home(const entry& of, body what, wishes& out) const;
+  void ask(const entry& of, wishes& out) const;
+  entries::iterator erase(entries::iterator at);
+  void answer(entries::iterator at, verdict how, wishes& out);
+  void lose(entry& held, wishes& out);
+
+  core::view view_;
+  entries entries_;
+  std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost
+  std::map<std::uint64_t, std::set<std::uint64_t>> by_client_;
+  std::set<std::pair<core::instant, std::uint64_t>> deadlines_;
+};
+
+} // namespace coopcache::cluster

@@ -1,0 +1,96 @@
+#include "coopcache/cluster/lock_home.hpp"
+
+#include <vector>
+
+namespace coopcache::cluster {
+
+void lock_home::enter(const core::view& current) {
+  locks_ = {};
+  once_.clear();
+  tokens_.enter(current.id);
+  tickets_.enter(current.id);
+  expected_ = {current.members.begin(), current.members.end()};
+  may_ = false;
+}
+
+void lock_home::on(const core::node_id& from, const lock_request& what,
+                   wishes& out) {
+  const core::lock_key who{from, what.seq};
+  if (locks_.knows(who))
+    return;
+  auto ticket = what.ticket;
+  if (ticket == 0 && !tickets_.used_up())
+    ticket = tickets_.next();
+  locks_.wait(who, what.resource, what.requester, ticket);
+  if (what.once)
+    once_.insert(who);
+  if (open())
+    serve(what.resource, out);
+  if (what.ticket == 0 && !what.once && locks_.waits(who))
+    out.send(from, lock_queued{what.seq, ticket});
+}
+
+void lock_home::on(const core::node_id& from, const lock_claim& what) {
+  locks_.hold({from, what.seq}, what.resource, what.requester, what.token);
+}
+
+void lock_home::on(const core::node_id& from, const lock_release& what,
+                   wishes& out) {
+  const core::lock_key who{from, what.seq};
+  once_.erase(who);
+  const auto resource = locks_.remove(who);
+  if (!resource.empty() && open())
+    serve(resource, out);
+  out.send(from, lock_released{what.seq});
+}
+
+void lock_home::claims_end(const core::node_id& from, wishes& out) {
+  if (expected_.erase(from) == 0 || !expected_.empty())
+    return;
+  for (const auto& who : locks_.settle())
+    out.send(who.node, lock_revoked{who.seq});
+  if (open())
+    serve_all(out);
+}
+
+void lock_home::grants(bool may, wishes& out) {
+  if (may == may_)
+    return;
+  may_ = may;
+  if (open())
+    serve_all(out);
+}
+
+void lock_home::serve(const std::string& resource, wishes& out) {
+  const auto next = [this] { return used_up() ? 0 : tokens_.next(); };
+  for (const auto& [who, token] : locks_.serve(resource, next)) {
+    once_.erase(who);
+    out.send(who.node, lock_granted{who.seq, token});
+  }
+  if (!used_up())
+    refuse_once(resource, out);
+}
+
+void lock_home::serve_all(wishes& out) {
+  for (const auto& resource : locks_.resources())
+    serve(resource, out);
+}
+
+void lock_home::refuse_once(const std::string& resource, wishes& out) {
+  if (once_.empty())
+    return;
+  const auto* const at = locks_.find(resource);
+  if (at == nullptr)
+    return;
+  std::vector<core::lock_key> refused;
+  for (const auto& [ticket, waiter] : at->queue)
+    if (once_.contains(waiter.who))
+      refused.push_back(waiter.who);
+  for (const auto& who : refused) {
+    once_.erase(who);
+    locks_.remove(who);
+    out.send(who.node, lock_refused{who.seq});
+  }
+}
+
+} // namespace coopcache::cluster

@@ -1,0 +1,69 @@
+#pragma once
+
+#include "coopcache/cluster/effects.hpp"
+#include "coopcache/core/locks.hpp"
+#include "coopcache/core/view.hpp"
+
+#include <cstdint>
+#include <set>
+#include <string>
+
+namespace coopcache::cluster {
+
+/// The home of locks: queues and grants those that fall to this node.
+///
+/// A pure machine. What it knows is soft: with each view it begins empty, the
+/// members tell it what they hold and wait for, and it grants nothing before
+/// all have told.
+///
+/// Invariants:
+/// 1. Nothing is granted but while `grants(true)` holds and all members of the
+///    view have told their claims.
+/// 2. Who waits is granted in the order of tickets, but for those of the
+///    requester that already holds.
+/// 3. Tokens grow, also across homes and views.
+class lock_home {
+public:
+  explicit lock_home(const numbers& tokens) : tokens_(tokens) {
+  }
+
+  /// Forgets everything, and waits for the claims of all members.
+  void enter(const core::view& current);
+
+  void on(const core::node_id& from, const lock_request& what, wishes& out);
+  void on(const core::node_id& from, const lock_claim& what);
+  void on(const core::node_id& from, const lock_release& what, wishes& out);
+
+  /// All claims of `from` have come.
+  void claims_end(const core::node_id& from, wishes& out);
+
+  /// Whether the node may grant now.
+  void grants(bool may, wishes& out);
+
+  /// Whether a new view is needed to go on granting.
+  [[nodiscard]] bool used_up() const noexcept {
+    return tokens_.used_up();
+  }
+
+  [[nodiscard]] const core::locks& table() const noexcept {
+    return locks_;
+  }
+
+private:
+  [[nodiscard]] bool open() const noexcept {
+    return may_ && expected_.empty();
+  }
+
+  void serve(const std::string& resource, wishes& out);
+  void serve_all(wishes& out);
+  void refuse_once(const std::string& resource, wishes& out);
+
+  core::locks locks_;
+  numbers tokens_;
+  numbers tickets_;
+  std::set<core::node_id> expected_; ///< have not told all
+  std::set<core::lock_key> once_;    ///< not to be queued
+  bool may_ = false;
+};
+
+} // namespace coopcache::cluster

@@ -1,0 +1,289 @@
+#include "coopcache/cluster/name_client.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace coopcache::cluster {
+
+void name_client::put(name_wish wish, wishes& out) {
+  op what;
+  what.action = wish.replace ? name_action::replace : name_action::put;
+  what.name = std::move(wish.name);
+  what.owner = {self_, wish.actor, std::move(wish.address)};
+  what.resolver = std::move(wish.resolver);
+  what.deadline = wish.deadline;
+  if (!wish.replace && has_name(wish.actor)) {
+    out.effects.emplace_back(name_answer{wish.request, verdict::refused});
+    return;
+  }
+  alive_.insert(wish.actor);
+  start(wish.request, std::move(what), out);
+}
+
+void name_client::remove(std::uint64_t request, const std::string& name,
+                         std::optional<std::uint64_t> owner,
+                         core::instant deadline, wishes& out) {
+  const auto* const record = replica_.find(name);
+  const bool other = owner
+                     && (record == nullptr || record->owner.node != self_
+                         || record->owner.actor != *owner);
+  if (other) {
+    out.effects.emplace_back(name_answer{request, verdict::refused});
+    return;
+  }
+  op what;
+  what.action = name_action::remove;
+  what.name = name;
+  if (record != nullptr) {
+    what.owner = record->owner;
+    what.op = record->op;
+  }
+  what.deadline = deadline;
+  start(request, std::move(what), out);
+}
+
+void name_client::start(std::uint64_t request, op what, wishes& out) {
+  if (what.deadline != core::never)
+    deadlines_.emplace(what.deadline, request);
+  const auto at = ops_.emplace(request, std::move(what)).first;
+  ask(request, at->second, out);
+}
+
+void name_client::ask(std::uint64_t request, const op& of, wishes& out) const {
+  if (view_.members.empty())
+    return;
+  out.send(core::home_of(of.name, view_),
+           name_request{request, of.applied ? name_action::confirm : of.action,
+                        of.name, of.owner, of.op, of.resolver, true});
+}
+
+void name_client::answer(std::uint64_t request, op& of, verdict how,
+                         wishes& out) {
+  if (!of.withdrawn)
+    out.effects.emplace_back(name_answer{request, how});
+  deadlines_.erase({of.deadline, request});
+}
+
+bool name_client::has_name(std::uint64_t actor) const {
+  return own_.contains(actor)
+         || std::any_of(ops_.begin(), ops_.end(), [&](const auto& entry) {
+              return entry.second.action != name_action::remove
+                     && entry.second.owner.actor == actor;
+            });
+}
+
+// -- owners
+// --------------------------------------------------------------------
+
+void name_client::announce_gone(const std::string& name,
+                                const core::name_record& record, wishes& out) {
+  // Each member drops it as soon as it hears of it. The home says it once more
+  // to all, in order with what else it says about the name.
+  for (const auto& id : view_.members)
+    out.send(id, name_gone{name, record.version});
+  if (view_.members.empty())
+    return;
+  name_request what;
+  what.action = name_action::remove;
+  what.name = name;
+  what.owner = record.owner;
+  what.op = record.op;
+  what.answer = false;
+  out.send(core::home_of(name, view_), std::move(what));
+}
+
+void name_client::owner_gone(std::uint64_t actor, wishes& out) {
+  alive_.erase(actor);
+  for (auto& [request, what] : ops_)
+    if (what.action != name_action::remove && what.owner.actor == actor)
+      what.owner_dead = true;
+  const auto own = own_.find(actor);
+  if (own == own_.end())
+    return;
+  const auto names = own->second;
+  for (const auto& name : names) {
+    const auto record = *replica_.find(name);
+    unset(name, record.version, name_cause::request, out);
+    announce_gone(name, record, out);
+  }
+}
+
+// -- the replica
+// ---------------------------------------------------------------
+
+void name_client::set(const std::string& name, const core::name_record& record,
+                      name_cause cause, wishes& out) {
+  const auto* const old = replica_.find(name);
+  const auto before = old == nullptr ? core::name_owner{} : old->owner;
+  if (!replica_.put(name, record))
+    return;
+  note_applied(name, record, out);
+  if (before != record.owner) {
+    if (before.actor != 0 && before.node == self_) {
+      if (auto& names = own_[before.actor]; names.erase(name), names.empty())
+        own_.erase(before.actor);
+      out.effects.emplace_back(owner_told{name, before, cause});
+    }
+    if (record.owner.node == self_)
+      own_[record.owner.actor].insert(name);
+  }
+  out.effects.emplace_back(name_changed{name, record});
+}
+
+void name_client::unset(const std::string& name, std::uint64_t up_to,
+                        name_cause cause, wishes& out) {
+  const auto* const old = replica_.find(name);
+  if (old == nullptr)
+    return;
+  const auto before = old->owner;
+  if (!replica_.remove(name, up_to))
+    return;
+  if (before.node == self_) {
+    if (auto& names = own_[before.actor]; names.erase(name), names.empty())
+      own_.erase(before.actor);
+    if (cause != name_cause::request)
+      out.effects.emplace_back(owner_told{name, before, cause});
+  }
+  out.effects.emplace_back(name_changed{name, {}});
+}
+
+// Our own registration has arrived: it has happened, whatever becomes of the
+// reply. If nobody wants it any more, it is taken back.
+void name_client::note_applied(const std::string& name,
+                               const core::name_record& record, wishes& out) {
+  if (record.owner.node != self_)
+    return;
+  const auto at = ops_.find(record.op);
+  const bool ours = at != ops_.end() && at->second.owner == record.owner;
+  if (ours)
+    at->second.applied = true;
+  if (!alive_.contains(record.owner.actor) || (ours && at->second.withdrawn))
+    announce_gone(name, record, out);
+}
+
+void name_client::on(const core::node_id& home, const name_update& what,
+                     wishes& out) {
+  if (what.record.owner.actor != 0)
+    set(what.name, what.record, what.cause, out);
+  else
+    unset(what.name, what.record.version, what.cause, out);
+  out.send(home, name_ack{what.name, what.record.version});
+}
+
+void name_client::on(const name_gone& what, wishes& out) {
+  const auto* const record = replica_.find(what.name);
+  if (record != nullptr && record->version == what.version)
+    unset(what.name, what.version, name_cause::request, out);
+}
+
+void name_client::on(const name_reply& what, wishes& out) {
+  const auto at = ops_.find(what.seq);
+  if (at == ops_.end())
+    return;
+  // A registration that is not there any more, although its owner's node is, is
+  // gone for good, whoever removed it.
+  const bool gone = at->second.action == name_action::remove
+                    && view_.has(at->second.owner.node);
+  const auto how = what.done || gone ? verdict::done : verdict::refused;
+  answer(what.seq, at->second,
+         at->second.owner_dead ? verdict::owner_dead : how, out);
+  ops_.erase(at);
+}
+
+// -- views
+// ---------------------------------------------------------------------
+
+void name_client::enter(const core::view& current, wishes& out) {
+  view_ = current;
+  told_.clear();
+  untold_ = {current.members.begin(), current.members.end()};
+  std::vector<std::string> lost;
+  for (const auto& [name, record] : replica_.all()) {
+    if (!view_.has(record.owner.node))
+      lost.push_back(name);
+    else if (record.owner.node == self_)
+      out.send(core::home_of(name, view_), name_claim{name, record});
+  }
+  for (const auto& name : lost)
+    unset(name, ~std::uint64_t{0}, name_cause::request, out);
+}
+
+void name_client::repeat(wishes& out) {
+  for (auto at = ops_.begin(); at != ops_.end();) {
+    auto& [request, what] = *at;
+    const auto* const now = replica_.find(what.name);
+    const bool mine = now != nullptr && now->op == request
+                      && now->owner == what.owner;
+    if (what.applied && !mine) { // it came, and went
+      answer(request, what,
+             what.owner_dead ? verdict::owner_dead : verdict::done, out);
+      at = ops_.erase(at);
+    } else if (what.withdrawn && !mine) { // no home knows of it any more
+      at = ops_.erase(at);
+    } else {
+      ask(request, what, out);
+      ++at;
+    }
+  }
+}
+
+core::names_digest name_client::digest(const core::node_id& home) const {
+  core::names_digest result;
+  for (const auto& [name, record] : replica_.all())
+    if (core::home_of(name, view_) == home)
+      result.add(name, record.version);
+  return result;
+}
+
+void name_client::on(const core::node_id& home, const name_state& what) {
+  told_[home].push_back(what);
+}
+
+void name_client::on(const core::node_id& home, const states_end& what,
+                     wishes& out) {
+  if (!what.same) {
+    std::set<std::string_view> kept;
+    for (const auto& state : told_[home]) {
+      kept.insert(state.name);
+      if (!state.disputed)
+        set(state.name, state.record, name_cause::request, out);
+    }
+    std::vector<std::string> dropped;
+    for (const auto& [name, record] : replica_.all())
+      if (!kept.contains(name) && core::home_of(name, view_) == home)
+        dropped.push_back(name);
+    for (const auto& name : dropped)
+      unset(name, ~std::uint64_t{0}, name_cause::request, out);
+  }
+  told_.erase(home);
+  out.send(home, states_ack{});
+  untold_.erase(home);
+  if (untold_.empty() && !synced_) {
+    synced_ = true;
+    out.effects.emplace_back(names_synced{});
+  }
+}
+
+void name_client::tick(core::instant now, verdict late, wishes& out) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const auto request = deadlines_.begin()->second;
+    auto& late_one = ops_.find(request)->second;
+    answer(request, late_one, late, out);
+    late_one.withdrawn = true;
+    if (view_.members.empty()) {
+      ops_.erase(request);
+      continue;
+    }
+    out.send(core::home_of(late_one.name, view_),
+             name_cancel{request, late_one.name});
+    const auto* const now_there = replica_.find(late_one.name);
+    if (late_one.applied && now_there != nullptr && now_there->op == request)
+      announce_gone(late_one.name, *now_there, out);
+  }
+}
+
+core::instant name_client::next_wake() const noexcept {
+  return deadlines_.empty() ? core::never : deadlines_.begin()->first;
+}
+
+} // namespace coopcache::cluster

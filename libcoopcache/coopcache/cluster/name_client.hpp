@@ -1,0 +1,132 @@
+#pragma once
+
+#include "coopcache/cluster/effects.hpp"
+#include "coopcache/core/names.hpp"
+#include "coopcache/core/time.hpp"
+#include "coopcache/core/view.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace coopcache::cluster {
+
+/// Somebody wants to register an actor of this node.
+struct name_wish {
+  std::uint64_t request = 0; ///< unique on this node
+  std::string name;
+  std::uint64_t actor = 0; ///< unique on this node, not 0
+  std::string address;     ///< how others reach it
+  std::string resolver;    ///< who decides when two sides clash
+  bool replace = false;    ///< in place of whoever has the name
+  core::instant deadline = core::never;
+};
+
+/// One node's replica of all names, and the names that it wants to change.
+///
+/// A pure machine. Each node is the authority on its own actors: after a view
+/// change it alone tells the homes of their names. Invariants:
+/// 1. Each wish gets exactly one answer, at its deadline at the latest. One
+/// that
+///    was answered with an error leaves no registration.
+/// 2. The replica has no name of an owner outside the view, and between views
+///    it changes only by what homes say, or because an owner is gone.
+/// 3. An owner that loses its name to another is told once.
+class name_client {
+public:
+  explicit name_client(core::node_id self) : self_(std::move(self)) {
+  }
+
+  void put(name_wish wish, wishes& out);
+
+  /// Removes a name; with `owner`, only if it is the one of that actor of this
+  /// node.
+  void remove(std::uint64_t request, const std::string& name,
+              std::optional<std::uint64_t> owner, core::instant deadline,
+              wishes& out);
+
+  /// An actor of this node has ended: its names go.
+  void owner_gone(std::uint64_t actor, wishes& out);
+
+  /// Drops the names of who is no member, and tells the new homes of those of
+  /// this node.
+  void enter(const core::view& current, wishes& out);
+
+  /// Repeats to the new homes what is not answered. To be called when the
+  /// claims of all parts have been sent.
+  void repeat(wishes& out);
+
+  void on(const core::node_id& home, const name_update& what, wishes& out);
+  void on(const name_gone& what, wishes& out);
+  void on(const name_reply& what, wishes& out);
+  void on(const core::node_id& home, const name_state& what);
+  void on(const core::node_id& home, const states_end& what, wishes& out);
+
+  /// Ends the wishes whose deadline has passed; `late` is their answer.
+  void tick(core::instant now, verdict late, wishes& out);
+
+  [[nodiscard]] core::instant next_wake() const noexcept;
+
+  /// What `home` has to have of the names here, to be the same.
+  [[nodiscard]] core::names_digest digest(const core::node_id& home) const;
+
+  /// Whether all homes of one view have told their names.
+  [[nodiscard]] bool synced() const noexcept {
+    return synced_;
+  }
+
+  [[nodiscard]] const core::names& replica() const noexcept {
+    return replica_;
+  }
+
+  [[nodiscard]] std::size_t pending() const noexcept {
+    return ops_.size();
+  }
+
+private:
+  struct op {
+    name_action action = name_action::put;
+    std::string name;
+    core::name_owner owner;
+    std::uint64_t op = 0; ///< `remove`: of the registration that was seen
+    std::string resolver;
+    core::instant deadline = core::never;
+    bool applied = false; ///< the registration has been in the replica here
+    bool owner_dead = false;
+    bool withdrawn = false; ///< answered; the home may carry it out yet
+  };
+
+  using ops = std::map<std::uint64_t, op>;
+
+  void start(std::uint64_t request, op what, wishes& out);
+  void ask(std::uint64_t request, const op& of, wishes& out) const;
+  void answer(std::uint64_t request, op& of, verdict how, wishes& out);
+  void announce_gone(const std::string& name, const core::name_record& record,
+                     wishes& out);
+  void set(const std::string& name, const core::name_record& record,
+           name_cause cause, wishes& out);
+  void unset(const std::string& name, std::uint64_t up_to, name_cause cause,
+             wishes& out);
+  void note_applied(const std::string& name, const core::name_record& record,
+                    wishes& out);
+  [[nodiscard]] bool has_name(std::uint64_t actor) const;
+
+  core::node_id self_;
+  core::view view_;
+  core::names replica_;
+  ops ops_; ///< by request
+  std::set<std::pair<core::instant, std::uint64_t>> deadlines_;
+  std::map<std::uint64_t, std::set<std::string>> own_; ///< names by actor
+  std::set<std::uint64_t> alive_; ///< actors here that wanted names
+  std::map<core::node_id, std::vector<name_state>> told_; ///< by home
+  std::set<core::node_id> untold_; ///< homes that have not told all
+  bool synced_ = false;
+};
+
+} // namespace coopcache::cluster

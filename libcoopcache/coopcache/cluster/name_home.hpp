@@ -1,0 +1,132 @@
+#pragma once
+
+#include "coopcache/cluster/effects.hpp"
+#include "coopcache/core/names.hpp"
+#include "coopcache/core/time.hpp"
+#include "coopcache/core/view.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace coopcache::cluster {
+
+/// Who wins a clash.
+enum class winner : std::uint8_t { first, second, nobody };
+
+/// The home of names: decides about those that fall to this node, one request
+/// after the other for each name.
+///
+/// A pure machine. With each view it begins empty; the owners' nodes tell it
+/// who has which name, it settles what clashes, tells the result to members
+/// that have something else, and only then carries out requests.
+///
+/// Invariants:
+/// 1. A request is answered only after every member of the view has applied it.
+/// 2. Of one name at most one change is on its way.
+/// 3. Versions of a name grow.
+class name_home {
+public:
+  explicit name_home(const numbers& versions) : versions_(versions) {
+  }
+
+  /// Forgets everything, and waits for the claims of all members.
+  void enter(const core::view& current);
+
+  void on(const core::node_id& from, const name_claim& what);
+  void on(const core::node_id& from, const name_request& what, wishes& out);
+  void on(const core::node_id& from, const name_cancel& what, wishes& out);
+  void on(const core::node_id& from, const name_ack& what, wishes& out);
+  void on(const core::node_id& from, const states_ack& what, wishes& out);
+
+  /// All claims of `from` have come; `has` is what its replica holds of our
+  /// names.
+  void claims_end(const core::node_id& from, const core::names_digest& has,
+                  core::instant now, wishes& out);
+
+  /// The answer to `ask_resolver`; one that comes too late has no effect.
+  void resolved(std::uint64_t question, winner who, core::instant now,
+                wishes& out);
+
+  /// Whether the node may carry out requests now.
+  void grants(bool may, wishes& out);
+
+  /// Ends questions that no resolver answers.
+  void tick(core::instant now, wishes& out);
+
+  [[nodiscard]] core::instant next_wake() const noexcept;
+
+  [[nodiscard]] bool used_up() const noexcept {
+    return versions_.used_up();
+  }
+
+  /// Whether every member has our names.
+  [[nodiscard]] bool told_all() const noexcept {
+    return expected_.empty() && unacknowledged_.empty();
+  }
+
+  /// A resolver has so long; then nobody wins.
+  static constexpr std::chrono::seconds resolver_time{1};
+
+private:
+  struct item {
+    core::node_id from;
+    name_request what;
+  };
+
+  /// A name at which something is to be done.
+  struct work {
+    std::deque<item> queue;
+    bool busy = false;               ///< a change, or a dispute
+    std::uint64_t version = 0;       ///< of the change on its way
+    std::set<core::node_id> missing; ///< have not applied it
+    std::optional<item> current;     ///< whom to answer then
+  };
+
+  struct dispute {
+    std::string name;
+    core::name_record first;
+    std::deque<core::name_record> others;
+    name_cause cause = name_cause::conflict;
+    core::instant ends;
+  };
+
+  [[nodiscard]] bool open() const noexcept {
+    return may_ && told_all();
+  }
+
+  void merge(core::instant now, wishes& out);
+  void settle(const std::string& name, std::vector<core::name_record> claims,
+              std::vector<dispute>& clashes);
+  void tell_states(bool clash, wishes& out);
+  void ask_next(std::uint64_t question, dispute asked, core::instant now,
+                wishes& out);
+  void conclude(const dispute& over, wishes& out);
+  void change(const std::string& name, core::name_record record,
+              name_cause cause, wishes& out);
+  void carry_out(const std::string& name, wishes& out);
+  void carry_out_all(wishes& out);
+  bool postpone(const std::string& name, const item& removal);
+  void start(const std::string& name, item next, wishes& out);
+  static void reply(const item& to, bool done, wishes& out);
+
+  core::view view_;
+  numbers versions_;
+  std::set<core::node_id> expected_;       ///< have not told all claims
+  std::set<core::node_id> unacknowledged_; ///< have not taken our names over
+  std::map<core::node_id, core::names_digest> digests_;
+  std::map<std::string, std::vector<core::name_record>> claims_;
+  core::names::table names_; ///< what is, without what is disputed
+  std::map<std::string, work> works_;
+  std::map<std::uint64_t, dispute> disputes_; ///< by question
+  std::uint64_t last_question_ = 0;
+  bool may_ = false;
+};
+
+} // namespace coopcache::cluster

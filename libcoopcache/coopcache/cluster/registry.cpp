@@ -1,0 +1,289 @@
+#include "coopcache/cluster/registry.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <type_traits>
+
+namespace coopcache::cluster {
+
+namespace {
+
+membership_settings membership_of(const registry_settings& all) {
+  auto result = all.membership;
+  result.remembers = all.strict > 1;
+  return result;
+}
+
+} // namespace
+
+registry::registry(core::node_id self, const registry_settings& settings,
+                   const clocks& at)
+  : settings_(settings), membership_(self, membership_of(settings), at),
+    lock_home_(numbers{settings.numbers_per_view}), name_client_(self),
+    name_home_(numbers{settings.numbers_per_view}) {
+}
+
+// -- events
+// --------------------------------------------------------------------
+
+registry::effects registry::linked(const core::node_id& peer,
+                                   const clocks& at) {
+  membership::effects done;
+  membership_.linked(peer, at, done);
+  channels_.relinked(peer);
+  take(done, at);
+  return finish(at);
+}
+
+registry::effects registry::unlinked(const core::node_id& peer, bool dead,
+                                     const clocks& at) {
+  membership::effects done;
+  membership_.unlinked(peer, dead, at, done);
+  take(done, at);
+  return finish(at);
+}
+
+registry::effects registry::receive(const core::node_id& from, message what,
+                                    const clocks& at) {
+  membership::effects done;
+  membership_.receive(from, what, at, done);
+  take(done, at);
+  if (auto* const p = std::get_if<packet>(&what))
+    deliver(from, std::move(*p), at);
+  return finish(at);
+}
+
+registry::effects registry::tick(const clocks& at) {
+  membership::effects done;
+  membership_.tick(at, done);
+  take(done, at);
+  const auto late = has_majority() ? verdict::timed_out : verdict::no_majority;
+  lock_client_.tick(at.now, late, wishes_);
+  name_client_.tick(at.now, late, wishes_);
+  name_home_.tick(at.now, wishes_);
+  return finish(at);
+}
+
+registry::effects registry::probed(const clocks& at) {
+  membership::effects done;
+  membership_.probed(at, done);
+  take(done, at);
+  return finish(at);
+}
+
+registry::effects registry::leave(const clocks& at) {
+  membership::effects done;
+  lock_client_.give_up(wishes_);
+  membership_.leave(at, done);
+  take(done, at);
+  return finish(at);
+}
+
+registry::effects registry::lock(lock_wish wish, const clocks& at) {
+  lock_client_.lock(std::move(wish), wishes_);
+  return finish(at);
+}
+
+std::pair<unlocked, registry::effects>
+registry::unlock(std::uint64_t client, const std::string& resource,
+                 const std::string& requester, const clocks& at) {
+  const auto how = lock_client_.unlock(client, resource, requester, wishes_);
+  return {how, finish(at)};
+}
+
+registry::effects registry::cancel(std::uint64_t request, const clocks& at) {
+  lock_client_.cancel(request, wishes_);
+  return finish(at);
+}
+
+registry::effects registry::client_gone(std::uint64_t client,
+                                        const clocks& at) {
+  lock_client_.client_gone(client, wishes_);
+  return finish(at);
+}
+
+registry::effects registry::put(name_wish wish, const clocks& at) {
+  name_client_.put(std::move(wish), wishes_);
+  return finish(at);
+}
+
+registry::effects registry::remove(std::uint64_t request,
+                                   const std::string& name,
+                                   std::optional<std::uint64_t> owner,
+                                   core::instant deadline, const clocks& at) {
+  name_client_.remove(request, name, owner, deadline, wishes_);
+  return finish(at);
+}
+
+registry::effects registry::owner_gone(std::uint64_t actor, const clocks& at) {
+  name_client_.owner_gone(actor, wishes_);
+  return finish(at);
+}
+
+registry::effects registry::resolved(std::uint64_t question, winner who,
+                                     const clocks& at) {
+  name_home_.resolved(question, who, at.now, wishes_);
+  return finish(at);
+}
+
+// -- turns
+// ---------------------------------------------------------------------
+
+void registry::take(membership::effects& done, const clocks& at) {
+  bool entered = false;
+  for (auto& one : done) {
+    if (std::holds_alternative<view_installed>(one))
+      entered = true;
+    else if (auto* const sent = std::get_if<send_message>(&one))
+      wishes_.effects.emplace_back(std::move(*sent));
+    else
+      wishes_.effects.emplace_back(std::get<drop_link>(one));
+  }
+  // A node that still looks for its peers has not even begun its own view.
+  const bool begin = !membership_.forming()
+                     && entered_ != membership_.current().id;
+  if (entered || begin)
+    enter_view(at);
+}
+
+void registry::enter_view(const clocks& at) {
+  const auto& now = membership_.current();
+  const auto& self = membership_.self();
+  entered_ = now.id;
+  wishes_.bodies.clear(); // of the old view
+  wishes_.effects.emplace_back(view_changed{now});
+  channels_.enter(now, self);
+  lock_home_.enter(now);
+  name_home_.enter(now);
+  lock_client_.enter(now, wishes_);
+  name_client_.enter(now, wishes_);
+  if (settings_.strict != 0 && !has_majority())
+    lock_client_.lose_all(wishes_);
+  for (const auto& id : now.members)
+    wishes_.send(id, claims_end{name_client_.digest(id)});
+  name_client_.repeat(wishes_);
+  work_off(at);
+  auto waiting = std::move(early_);
+  early_.clear();
+  for (auto& [from, what] : waiting)
+    deliver(from, std::move(what), at);
+}
+
+void registry::deliver(const core::node_id& from, packet what,
+                       const clocks& at) {
+  if (what.view > entered_) {
+    // The sender has heard of the installation before us.
+    if (early_.size() < most_early)
+      early_.push_back({from, std::move(what)});
+    return;
+  }
+  for (const auto& one : channels_.receive(from, std::move(what), at.now))
+    dispatch(from, one, at);
+}
+
+void registry::dispatch(const core::node_id& from, const body& what,
+                        const clocks& at) {
+  std::visit(
+    [&](const auto& b) {
+      using type = std::decay_t<decltype(b)>;
+      if constexpr (std::is_same_v<
+                      type, lock_request> || std::is_same_v<type, lock_release>)
+        lock_home_.on(from, b, wishes_);
+      else if constexpr (std::is_same_v<type, lock_claim>)
+        lock_home_.on(from, b);
+      else if constexpr (std::is_same_v<type, lock_queued>)
+        lock_client_.on(b);
+      else if constexpr (
+        std::is_same_v<
+          type,
+          lock_granted> || std::is_same_v<type, lock_refused> || std::is_same_v<type, lock_revoked> || std::is_same_v<type, lock_released>)
+        lock_client_.on(b, wishes_);
+      else if constexpr (
+        std::is_same_v<
+          type,
+          name_request> || std::is_same_v<type, name_cancel> || std::is_same_v<type, name_ack> || std::is_same_v<type, states_ack>)
+        name_home_.on(from, b, wishes_);
+      else if constexpr (std::is_same_v<type, name_claim>)
+        name_home_.on(from, b);
+      else if constexpr (std::is_same_v<
+                           type, name_reply> || std::is_same_v<type, name_gone>)
+        name_client_.on(b, wishes_);
+      else if constexpr (std::is_same_v<type, name_update>)
+        name_client_.on(from, b, wishes_);
+      else if constexpr (std::is_same_v<type, name_state>)
+        name_client_.on(from, b);
+      else if constexpr (std::is_same_v<type, states_end>) {
+        name_client_.on(from, b, wishes_);
+        lock_client_.home_is_ready(from, wishes_);
+      } else {
+        static_assert(std::is_same_v<type, claims_end>);
+        lock_home_.claims_end(from, wishes_);
+        name_home_.claims_end(from, b.names, at.now, wishes_);
+      }
+    },
+    what);
+}
+
+// Bodies for this node are handed on at once, those for others with the turn.
+void registry::work_off(const clocks& at) {
+  while (!wishes_.bodies.empty()) {
+    const auto all = std::exchange(wishes_.bodies, {});
+    for (const auto& [to, what] : all) {
+      if (to == membership_.self())
+        dispatch(to, what, at);
+      else
+        channels_.send(to, what);
+    }
+  }
+}
+
+bool registry::has_majority() const noexcept {
+  return settings_.strict == 0
+         || membership_.current().members.size() * 2 > settings_.strict;
+}
+
+// In a strict cluster another side may grant when a majority may have gone on
+// without this node.
+core::instant registry::holds_until() const {
+  return membership_.kept_until(settings_.strict - settings_.strict / 2);
+}
+
+bool registry::grants(core::instant now) const noexcept {
+  return membership_.may_grant(now) && has_majority()
+         && entered_ == membership_.current().id;
+}
+
+void registry::update_grants(const clocks& at) {
+  const bool may = grants(at.now);
+  lock_home_.grants(may, wishes_);
+  name_home_.grants(may, wishes_);
+  if (at.now >= holds_until())
+    lock_client_.lose_all(wishes_);
+  if (!lock_home_.used_up() && !name_home_.used_up())
+    return;
+  membership::effects done;
+  membership_.renew(at, done);
+  take(done, at);
+}
+
+registry::effects registry::finish(const clocks& at) {
+  update_grants(at);
+  work_off(at);
+  for (auto& [to, what] : channels_.flush(at.now))
+    wishes_.effects.emplace_back(send_message{to, std::move(what)});
+  last_turn_ = at.now;
+  return std::exchange(wishes_.effects, {});
+}
+
+core::instant registry::next_wake() const {
+  auto wake = std::min({membership_.next_wake(), channels_.next_wake(),
+                        lock_client_.next_wake(), name_client_.next_wake(),
+                        name_home_.next_wake()});
+  if (const auto until = membership_.serve_until(); until > last_turn_)
+    wake = std::min(wake, until);
+  if (const auto until = holds_until(); until > last_turn_)
+    wake = std::min(wake, until);
+  return wake;
+}
+
+} // namespace coopcache::cluster
