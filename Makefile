@@ -9,7 +9,7 @@ OUT    := build/$(PRESET)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test bench check build format clean
+.PHONY: help demo test soak bench check build format clean
 MAKEFLAGS += --no-print-directory
 
 help: ## Show this list
@@ -26,6 +26,11 @@ test: ## Build and run every test
 	@$(SETUP) test
 	@.ci/build $(PRESET) $(JOBS)
 	@.ci/alone $(OUT) ctest --preset $(PRESET) --parallel $(JOBS)
+
+soak: ## Build and run 10 000 simulated clusters (ten minutes)
+	@$(SETUP) test
+	@.ci/build $(PRESET) $(JOBS) test-sim
+	@COOPCACHE_SEEDS=10000 $(OUT)/test/test-sim --test-case='whatever*'
 
 bench: ## Build and run the benchmarks (quiet machine, two minutes)
 	@$(SETUP) bench

@@ -1,0 +1,132 @@
+#include "sim/storm.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <type_traits>
+
+using namespace coopcache;
+
+namespace {
+
+/// Does nothing wherever it arrives.
+const cluster::body nothing = cluster::lock_queued{};
+
+/// Has `f` look at each body on its way; it may change it.
+template <class F>
+sim::tampering each_body(F f) {
+  return [f](const auto&, const auto&, cluster::message& what) mutable {
+    if (auto* const p = std::get_if<cluster::packet>(&what))
+      for (auto& one : p->bodies)
+        f(one);
+  };
+}
+
+/// Loses all bodies of a kind for which `f` holds, as if never sent.
+template <class Body, class F>
+sim::tampering lose(F f) {
+  return each_body([f](cluster::body& one) mutable {
+    if (const auto* const b = std::get_if<Body>(&one); b && f(*b))
+      one = nothing;
+  });
+}
+
+constexpr auto always = [](const auto&) { return true; };
+
+/// Every `n`th.
+auto some(unsigned n) {
+  return [n, i = 0u](const auto&) mutable { return ++i % n == 0; };
+}
+
+/// Lets `f` change all messages of a kind.
+template <class Message, class F>
+sim::tampering change(F f) {
+  return [f](const auto&, const auto&, cluster::message& what) mutable {
+    if constexpr (std::is_constructible_v<cluster::body, Message>) {
+      if (auto* const p = std::get_if<cluster::packet>(&what))
+        for (auto& one : p->bodies)
+          if (auto* const b = std::get_if<Message>(&one))
+            f(*b);
+    } else if (auto* const m = std::get_if<Message>(&what)) {
+      f(*m);
+    }
+  };
+}
+
+/// Claims come after the sender has said that there are no more.
+void end_claims_early(const core::node_id&, const core::node_id&,
+                      cluster::message& what) {
+  auto* const p = std::get_if<cluster::packet>(&what);
+  if (p == nullptr)
+    return;
+  const auto
+    end = std::find_if(p->bodies.begin(), p->bodies.end(),
+                       [](const cluster::body& one) {
+                         return std::holds_alternative<cluster::claims_end>(
+                           one);
+                       });
+  if (end != p->bodies.end())
+    std::rotate(p->bodies.begin(), end, end + 1);
+}
+
+/// What was sent in an earlier view counts in the receiver's.
+sim::tampering accept_stale_views() {
+  return
+    [now = std::map<core::node_id, core::view_id>{}](const core::node_id& from,
+                                                     const core::node_id& to,
+                                                     cluster::message&
+                                                       what) mutable {
+      auto* const p = std::get_if<cluster::packet>(&what);
+      if (p == nullptr)
+        return;
+      now[from] = std::max(now[from], p->view);
+      p->view = std::max(now[to], p->view);
+    };
+}
+
+} // namespace
+
+TEST_CASE("the witnesses see what is wrong in each of these clusters") {
+  using namespace cluster;
+  const struct {
+    std::string what;
+    std::uint64_t seeds; ///< within so many it has to be seen
+    sim::tampering tamper;
+  } table[] = {
+    {"locks are not told to a new home", 20, lose<lock_claim>(always)},
+    {"waiters are not told to a new home", 20,
+     lose<lock_request>([](const auto& r) { return r.ticket != 0; })},
+    {"a waiter is dropped", 20, lose<lock_request>(some(50))},
+    {"a release is dropped", 20, lose<lock_release>(some(50))},
+    {"the loser at a heal is not told", 50, lose<lock_revoked>(always)},
+    {"a token is not raised", 20,
+     change<lock_granted>([](auto& g) { g.token &= ~std::uint64_t{7}; })},
+    {"a home opens before all have told", 50, end_claims_early},
+    {"messages of an old view count", 50, accept_stale_views()},
+    {"names are not told to a new home", 20, lose<name_claim>(always)},
+    {"a member skips a change of a name", 20,
+     change<name_update>([i = 0u](auto& u) mutable {
+       if (++i % 100 == 0)
+         u.record.owner.actor = 0;
+     })},
+    {"replicas are not repaired", 50,
+     change<states_end>([](auto& s) { s.same = true; })},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.what);
+    std::uint64_t seed = 1;
+    std::string seen;
+    for (; seed <= row.seeds && seen.empty(); ++seed) {
+      try {
+        static_cast<void>(sim::run_storm(seed, {row.tamper}));
+      } catch (const sim::violation& broken) {
+        seen = broken.what();
+      }
+    }
+    MESSAGE(row.what << ": seed " << seed - 1 << ", " << seen);
+    CHECK_FALSE(seen.empty());
+  }
+}

@@ -1,0 +1,647 @@
+#include "sim/world.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+using namespace coopcache;
+using namespace coopcache::sim;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string numbered(const char* prefix, std::uint64_t n) {
+  std::string result{prefix};
+  result += std::to_string(n);
+  return result;
+}
+
+/// A quiet cluster, and the words to talk about it. Nodes are counted from 0,
+/// and rank in that order.
+class cluster_of {
+public:
+  explicit cluster_of(std::size_t n,
+                      const cluster::registry_settings& settings = {})
+    : w{1, settings, {20us, 1ms, 0, false, 0}} {
+    for (std::size_t i = 0; i < n; ++i) {
+      w.add_node();
+      w.run_for(2ms);
+    }
+    w.on_effect = [this](std::size_t node, const cluster::effect& what) {
+      note(node, what);
+    };
+    w.run_for(2s);
+  }
+
+  [[nodiscard]] const core::view& view(std::size_t node) const {
+    return w.nodes()[node].machine->members().current();
+  }
+
+  /// Members of the node's view, as "013".
+  [[nodiscard]] std::string members(std::size_t node) const {
+    std::string result;
+    for (std::size_t i = 0; i < w.nodes().size(); ++i)
+      if (view(node).has(w.nodes()[i].id))
+        result += std::to_string(i);
+    return result;
+  }
+
+  /// How long it takes until `f` holds; checked each millisecond.
+  template <class F>
+  std::optional<nanos> time_until(F f, nanos most = 10s) {
+    const auto start = w.now();
+    while (!f()) {
+      if (w.now() - start >= most)
+        return std::nullopt;
+      w.run_for(1ms);
+    }
+    return w.now() - start;
+  }
+
+  std::uint64_t lock(std::size_t node, const std::string& resource,
+                     nanos within = 1h) {
+    cluster::lock_wish wish;
+    wish.request = ++last;
+    wish.client = last;
+    wish.resource = resource;
+    wish.requester = numbered("c", last);
+    wish.deadline = w.now() + within;
+    clients[last] = {node, resource};
+    w.lock(node, wish);
+    return last;
+  }
+
+  void unlock(std::uint64_t request) {
+    const auto& [node, resource] = clients.at(request);
+    CHECK(w.unlock(node, request, resource, numbered("c", request))
+          == cluster::unlocked::released);
+  }
+
+  std::uint64_t put(std::size_t node, const std::string& name,
+                    const std::string& resolver = "", bool replace = false) {
+    cluster::name_wish wish;
+    wish.request = ++last;
+    wish.actor = last;
+    wish.name = name;
+    wish.resolver = resolver;
+    wish.replace = replace;
+    w.put(node, wish);
+    return last;
+  }
+
+  [[nodiscard]] std::uint64_t owner(std::size_t node,
+                                    const std::string& name) const {
+    const auto* const r = w.nodes()[node].machine->names().replica().find(name);
+    return r == nullptr ? 0 : r->owner.actor;
+  }
+
+  void split(std::size_t first_of_second) {
+    for (std::size_t i = 0; i < first_of_second; ++i)
+      for (std::size_t j = first_of_second; j < w.nodes().size(); ++j) {
+        w.cut(i, j);
+        w.cut(j, i);
+      }
+  }
+
+  void cut_both(std::size_t a, std::size_t b, bool cut = true) {
+    w.cut(a, b, cut);
+    w.cut(b, a, cut);
+  }
+
+  [[nodiscard]] bool got(std::uint64_t request) const {
+    const auto at = answers.find(request);
+    return at != answers.end() && at->second == cluster::verdict::done;
+  }
+
+  [[nodiscard]] bool all_in_one() const {
+    for (std::size_t i = 0; i < w.nodes().size(); ++i)
+      if (!w.runs(i) || view(i) != view(0)
+          || !w.nodes()[i].machine->grants(w.on_clock_of(i, w.now())))
+        return false;
+    return view(0).members.size() == w.nodes().size();
+  }
+
+  /// The node that a resource falls to, in the view of `node`.
+  [[nodiscard]] std::size_t home(const std::string& resource,
+                                 std::size_t node = 0) const {
+    return w.index_of(core::home_of(resource, view(node)));
+  }
+
+  /// Some resource that falls to `node`.
+  [[nodiscard]] std::string resource_at(std::size_t node) const {
+    for (std::uint64_t i = 0;; ++i)
+      if (const auto r = numbered("r", i); home(r, node) == node)
+        return r;
+  }
+
+  world w;
+  std::map<std::uint64_t, cluster::verdict> answers;
+  std::map<std::uint64_t, std::uint64_t> tokens;
+  std::vector<std::uint64_t> lost; ///< requests
+  std::vector<cluster::owner_told> told;
+  std::map<std::uint64_t, std::pair<std::size_t, std::string>> clients;
+  std::uint64_t last = 0;
+  std::size_t views = 0;
+  std::size_t questions = 0;
+  std::function<std::optional<cluster::winner>(const cluster::ask_resolver&)>
+    decide; ///< nothing: never answers
+
+private:
+  void note(std::size_t node, const cluster::effect& what) {
+    if (const auto* const a = std::get_if<cluster::lock_answer>(&what)) {
+      answers[a->request] = a->how;
+      tokens[a->request] = a->token;
+    } else if (const auto* const n = std::get_if<cluster::name_answer>(&what)) {
+      answers[n->request] = n->how;
+    } else if (const auto* const l = std::get_if<cluster::lock_lost>(&what)) {
+      lost.push_back(l->request);
+    } else if (const auto* const t = std::get_if<cluster::owner_told>(&what)) {
+      told.push_back(*t);
+    } else if (std::holds_alternative<cluster::view_changed>(what)) {
+      ++views;
+    } else if (const auto* const q = std::get_if<cluster::ask_resolver>(
+                 &what)) {
+      ++questions;
+      const auto who = decide ? decide(*q) : std::nullopt;
+      if (who)
+        w.at(w.now(), [this, node, question = q->question, who] {
+          w.resolved(node, question, *who);
+        });
+    }
+  }
+};
+
+} // namespace
+
+// -- membership
+// ----------------------------------------------------------------
+
+TEST_CASE("nodes that start together make one view") {
+  for (const std::size_t n : {1, 2, 3, 5, 8}) {
+    const cluster_of c{n};
+    CHECK(c.all_in_one());
+  }
+}
+
+TEST_CASE("of five nodes one killed leaves the view within 10 ms") {
+  for (std::size_t victim = 0; victim < 5; ++victim) {
+    cluster_of c{5};
+    c.w.crash(victim);
+    const auto other = victim == 0 ? 1u : 0u;
+    const auto took = c.time_until(
+      [&] { return c.view(other).members.size() == 4; });
+    REQUIRE(took);
+    CHECK(*took <= 10ms);
+  }
+}
+
+TEST_CASE("a frozen node leaves within 2 s, and is back within 1 s") {
+  for (std::size_t victim = 0; victim < 4; ++victim) {
+    cluster_of c{4};
+    c.w.freeze(victim);
+    const auto other = victim == 0 ? 1u : 0u;
+    const auto left = c.time_until(
+      [&] { return c.view(other).members.size() == 3; });
+    REQUIRE(left);
+    CHECK(*left <= 2s);
+    c.w.thaw(victim);
+    const auto back = c.time_until([&] { return c.all_in_one(); });
+    REQUIRE(back);
+    CHECK(*back <= 1s);
+  }
+}
+
+TEST_CASE("a frozen node that was not left out is not left out afterwards") {
+  cluster_of c{3};
+  const auto before = c.views;
+  c.w.freeze(1);
+  c.w.run_for(1s);
+  c.w.thaw(1);
+  c.w.run_for(5s);
+  CHECK(c.views == before);
+}
+
+TEST_CASE("of a broken link the end leaves that ranks last") {
+  const struct {
+    std::size_t a, b;
+    bool one_way;
+    std::string stay;
+  } table[] = {
+    {0, 1, false, "0234"}, {1, 0, true, "0234"},  {0, 4, false, "0123"},
+    {2, 3, true, "0124"},  {3, 2, false, "0124"},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.stay);
+    cluster_of c{5};
+    if (row.one_way)
+      c.w.cut(row.a, row.b);
+    else
+      c.cut_both(row.a, row.b);
+    c.w.run_for(6s);
+    CHECK(c.members(0) == row.stay);
+    const auto views = c.views;
+    c.w.run_for(10s);
+    CHECK(c.views == views); // and nobody tries again and again
+    c.w.heal_network();
+    CHECK(c.time_until([&] { return c.all_in_one(); }));
+  }
+}
+
+TEST_CASE("two halves are one again within 300 ms") {
+  for (const std::size_t n : {2, 4, 8, 12}) {
+    cluster_of c{n};
+    c.split(n / 2);
+    c.w.run_for(5s);
+    CHECK(c.view(0).members.size() == n / 2);
+    CHECK(c.view(n - 1).members.size() == n / 2);
+    c.w.heal_network();
+    const auto took = c.time_until([&] { return c.all_in_one(); });
+    REQUIRE(took);
+    CHECK(*took <= 300ms);
+  }
+}
+
+TEST_CASE("a merge that leaves a member out waits for its permission") {
+  cluster_of c{4};
+  c.split(2);
+  c.w.run_for(5s);
+  // 0 and 1 meet 2 and 3 again, but 1 and 2 do not meet.
+  c.w.heal_network();
+  c.cut_both(1, 2);
+  c.w.run_for(5s);
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t j = 0; j < 4; ++j) {
+      const bool both = c.view(i).has(c.w.nodes()[j].id)
+                        && c.view(j).has(c.w.nodes()[i].id);
+      CHECK(both == (c.view(i).id == c.view(j).id));
+    }
+  CHECK(c.members(0).size() == 3);
+}
+
+TEST_CASE("a node that leaves is gone at once, and its locks go on elsewhere") {
+  cluster_of c{3};
+  const auto r = c.resource_at(2);
+  const auto holder = c.lock(0, r);
+  c.w.run_for(10ms);
+  const auto waiter = c.lock(1, r);
+  c.w.run_for(10ms);
+  c.w.leave(2);
+  const auto took = c.time_until([&] { return c.view(0).members.size() == 2; });
+  REQUIRE(took);
+  CHECK(*took <= 20ms);
+  CHECK(
+    c.time_until([&] { return c.w.nodes()[2].machine->members().has_left(); },
+                 500ms));
+  c.unlock(holder);
+  c.w.run_for(10ms);
+  CHECK(c.got(waiter));
+  CHECK(c.lost.empty());
+}
+
+TEST_CASE("the death of a node costs at most 10 N^2 messages") {
+  for (const std::size_t n : {3, 6, 12}) {
+    cluster_of c{n};
+    const auto quiet = c.w.messages();
+    c.w.run_for(100ms);
+    const auto usual = c.w.messages() - quiet;
+    const auto before = c.w.messages();
+    c.w.crash(n - 1);
+    c.w.run_for(100ms);
+    CHECK(c.w.messages() - before - usual <= 10 * n * n);
+  }
+}
+
+TEST_CASE("500 joins and losses leave nothing behind") {
+  cluster_of c{3};
+  c.put(0, "a");
+  const auto holder = c.lock(0, c.resource_at(1));
+  for (int i = 0; i < 500; ++i) {
+    c.w.crash(2);
+    c.w.run_for(20ms);
+    c.w.restart(2);
+    c.w.run_for(200ms);
+  }
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(1s);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto& m = *c.w.nodes()[i].machine;
+    CHECK(m.traffic().kept() == 0);
+    CHECK(m.names().replica().all().size() == 1);
+    CHECK(m.members().links().size() == 2);
+  }
+  CHECK(c.lost.empty());
+  c.unlock(holder);
+}
+
+TEST_CASE("who flaps joins later and later, the others are left in peace") {
+  cluster_of c{3};
+  std::size_t in = 0;
+  for (int i = 0; i < 100; ++i) {
+    c.w.crash(2);
+    c.w.run_for(20ms);
+    c.w.restart(2);
+    c.w.run_for(300ms);
+    in += c.view(0).members.size() == 3 ? 1 : 0;
+  }
+  CHECK(in < 30);
+}
+
+TEST_CASE("a healthy view change pauses grants for at most 20 ms") {
+  cluster_of c{5};
+  nanos longest{0};
+  instant since = c.w.now();
+  bool pause = false;
+  const auto watch = [&] {
+    for (std::size_t i = 0; i < 5; ++i) {
+      const bool grants = c.w.nodes()[i].machine->grants(
+        c.w.on_clock_of(i, c.w.now()));
+      if (grants)
+        continue;
+      if (!pause)
+        since = c.w.now();
+      pause = true;
+      longest = std::max(longest, c.w.now() - since);
+      return false;
+    }
+    pause = false;
+    return false;
+  };
+  c.w.add_node();
+  static_cast<void>(c.time_until(watch, 3s));
+  CHECK(c.view(0).members.size() == 6);
+  CHECK(longest <= 20ms);
+  CHECK(longest > 0ms);
+}
+
+// -- locks
+// ---------------------------------------------------------------------
+
+TEST_CASE("an uncontended lock costs one round trip, at the home none") {
+  for (const std::size_t n : {1, 3, 8}) {
+    cluster_of c{n};
+    const auto r = c.resource_at(0);
+    const auto here = c.lock(0, r);
+    CHECK(c.got(here));
+    c.unlock(here);
+    if (n == 1)
+      continue;
+    c.w.run_for(100ms);
+    const auto sent = c.w.nodes()[1].sent + c.w.nodes()[0].sent;
+    const auto there = c.lock(1, r);
+    const auto took = c.time_until([&] { return c.got(there); });
+    REQUIRE(took);
+    CHECK(*took <= 2ms);
+    CHECK(c.w.nodes()[1].sent + c.w.nodes()[0].sent <= sent + 6);
+  }
+}
+
+TEST_CASE("waiters are granted in the order in which they came") {
+  cluster_of c{4};
+  const auto first = c.lock(0, "r");
+  c.w.run_for(5ms);
+  std::vector<std::uint64_t> waiting;
+  for (std::size_t i = 0; i < 12; ++i) {
+    waiting.push_back(c.lock(i % 4, "r"));
+    c.w.run_for(5ms);
+  }
+  auto holder = first;
+  for (const auto next : waiting) {
+    c.unlock(holder);
+    c.w.run_for(3ms);
+    CHECK(c.got(next));
+    holder = next;
+  }
+}
+
+TEST_CASE("the order of waiters outlives their home") {
+  cluster_of c{4};
+  const auto r = c.resource_at(3);
+  auto holder = c.lock(0, r);
+  c.w.run_for(5ms);
+  std::vector<std::uint64_t> waiting;
+  for (std::size_t i = 0; i < 6; ++i) {
+    waiting.push_back(c.lock(i % 3, r));
+    c.w.run_for(5ms);
+  }
+  c.w.crash(3);
+  c.w.run_for(50ms);
+  CHECK(c.lost.empty());
+  for (const auto next : waiting) {
+    c.unlock(holder);
+    c.w.run_for(5ms);
+    CHECK(c.got(next));
+    holder = next;
+  }
+}
+
+TEST_CASE("when a holder's node is killed the next waiter has it in 20 ms") {
+  cluster_of c{3};
+  const auto r = c.resource_at(0);
+  const auto holder = c.lock(2, r);
+  c.w.run_for(5ms);
+  CHECK(c.got(holder));
+  const auto waiter = c.lock(1, r);
+  c.w.run_for(5ms);
+  c.w.crash(2);
+  const auto took = c.time_until([&] { return c.got(waiter); });
+  REQUIRE(took);
+  CHECK(*took <= 20ms);
+}
+
+TEST_CASE("when a holder's client is gone the next waiter has it in 3 ms") {
+  cluster_of c{3};
+  const auto r = c.resource_at(0);
+  const auto holder = c.lock(2, r);
+  c.w.run_for(5ms);
+  const auto waiter = c.lock(1, r);
+  c.w.run_for(5ms);
+  c.w.client_gone(2, holder);
+  const auto took = c.time_until([&] { return c.got(waiter); });
+  REQUIRE(took);
+  CHECK(*took <= 3ms);
+}
+
+TEST_CASE("two holders at a heal: the greater token stays, the other is told") {
+  cluster_of c{4};
+  c.split(2);
+  c.w.run_for(5s);
+  const auto one = c.lock(0, "r");
+  c.w.run_for(100ms);
+  const auto two = c.lock(3, "r");
+  c.w.run_for(100ms);
+  CHECK(c.got(one));
+  CHECK(c.got(two));
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(10ms);
+  CHECK(c.lost.size() == 1);
+  CHECK(c.lost.front() == (c.tokens[one] < c.tokens[two] ? one : two));
+}
+
+TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
+  cluster::registry_settings strict;
+  strict.strict = 5;
+  cluster_of c{5, strict};
+  const auto r = c.resource_at(0);
+  const auto held = c.lock(4, r);
+  c.w.run_for(5ms);
+  CHECK(c.got(held));
+  c.split(3);          // 0 1 2 | 3 4
+  c.w.run_for(1400ms); // no heartbeat is echoed any more
+  const auto minority = c.lock(3, "other", 3s);
+  const auto majority = c.lock(1, r);
+  c.w.run_for(5s);
+  CHECK(c.lost == std::vector{held});
+  CHECK(c.answers.at(minority) == cluster::verdict::no_majority);
+  CHECK(c.got(majority));
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  CHECK(c.lost.size() == 1);
+}
+
+TEST_CASE("a home that has used its numbers up asks for a new view") {
+  cluster::registry_settings few;
+  few.numbers_per_view = 5;
+  cluster_of c{3, few};
+  const auto r = c.resource_at(1);
+  for (int i = 0; i < 50; ++i) {
+    const auto request = c.lock(0, r);
+    REQUIRE(c.time_until([&] { return c.got(request); }, 1s));
+    c.unlock(request);
+  }
+}
+
+// -- names
+// ---------------------------------------------------------------------
+
+TEST_CASE("of two nodes that register one name at once one gets yes") {
+  cluster_of c{3};
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    const auto name = numbered("n", i);
+    const auto one = c.put(0, name);
+    const auto two = c.put(1, name);
+    c.w.run_for(10ms);
+    CHECK(c.got(one) != c.got(two));
+    for (std::size_t node = 0; node < 3; ++node)
+      CHECK(c.owner(node, name) == (c.got(one) ? one : two));
+  }
+}
+
+TEST_CASE("a replaced owner is told once, and readers see no gap") {
+  cluster_of c{3};
+  const auto one = c.put(0, "a");
+  c.w.run_for(10ms);
+  const auto two = c.put(1, "a", "", true);
+  CHECK(c.time_until([&] {
+    for (std::size_t i = 0; i < 3; ++i)
+      CHECK(c.owner(i, "a") != 0);
+    return c.got(two);
+  }));
+  REQUIRE(c.told.size() == 1);
+  CHECK(c.told[0].owner.actor == one);
+}
+
+TEST_CASE("an actor has one name, unless it takes one over") {
+  cluster_of c{2};
+  const auto one = c.put(0, "a");
+  c.w.run_for(10ms);
+  cluster::name_wish again;
+  again.request = 1000;
+  again.actor = one;
+  again.name = "b";
+  c.w.put(0, again);
+  c.w.run_for(10ms);
+  CHECK(c.answers.at(1000) == cluster::verdict::refused);
+}
+
+TEST_CASE("a dead owner's name is gone everywhere") {
+  cluster_of c{3};
+  const auto one = c.put(2, "a");
+  c.w.run_for(10ms);
+  c.w.owner_gone(2, one);
+  const auto took = c.time_until([&] {
+    return c.owner(0, "a") == 0 && c.owner(1, "a") == 0 && c.owner(2, "a") == 0;
+  });
+  REQUIRE(took);
+  CHECK(*took <= 1ms); // within one way
+}
+
+TEST_CASE("an actor that ends while it is being registered is refused") {
+  cluster_of c{3};
+  std::string name = "a";
+  while (c.home(name) == 2)
+    name += "a";
+  const auto one = c.put(2, name);
+  c.w.owner_gone(2, one);
+  c.w.run_for(20ms);
+  CHECK(c.answers.at(one) == cluster::verdict::owner_dead);
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(c.owner(i, name) == 0);
+}
+
+TEST_CASE("a clash at a heal is resolved as the earlier registration says") {
+  using cluster::winner;
+  const struct {
+    std::string resolver;
+    std::optional<winner> answer; ///< of a function of the user's
+    int stays;                    ///< 1, 2 or 0
+    std::size_t told;
+  } table[] = {
+    {"", {}, 1, 1},
+    {"exit", {}, 1, 1},
+    {"notify", {}, 1, 1},
+    {"notify_all", {}, 0, 2},
+    {"mine", winner::first, 1, 1},
+    {"mine", winner::second, 2, 1},
+    {"mine", winner::nobody, 0, 2},
+    {"hangs", {}, 0, 2},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.resolver);
+    cluster_of c{4};
+    c.decide = [&](const auto&) { return row.answer; };
+    c.split(2);
+    c.w.run_for(5s);
+    const auto one = c.put(3, "a", row.resolver);
+    c.w.run_for(100ms);
+    const auto two = c.put(0, "a", "notify_all");
+    c.w.run_for(100ms);
+    CHECK(c.got(one));
+    CHECK(c.got(two));
+    c.w.heal_network();
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    c.w.run_for(1100ms);
+    const std::uint64_t expected[] = {0, one, two};
+    for (std::size_t i = 0; i < 4; ++i)
+      CHECK(c.owner(i, "a") == expected[row.stays]);
+    CHECK(c.told.size() == row.told);
+    const bool ours = row.resolver == "mine" || row.resolver == "hangs";
+    CHECK(c.questions == (ours ? 1 : 0));
+  }
+}
+
+TEST_CASE("who was cut off keeps its own names and drops the others") {
+  cluster_of c{3};
+  const auto mine = c.put(2, "mine");
+  const auto yours = c.put(0, "yours");
+  c.w.run_for(10ms);
+  c.split(2);
+  c.w.run_for(5s);
+  CHECK(c.owner(2, "mine") == mine);
+  CHECK(c.owner(2, "yours") == 0);
+  CHECK(c.owner(0, "mine") == 0);
+  CHECK(c.owner(0, "yours") == yours);
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(20ms);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(c.owner(i, "mine") == mine);
+    CHECK(c.owner(i, "yours") == yours);
+  }
+}

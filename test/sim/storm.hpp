@@ -1,0 +1,33 @@
+#pragma once
+
+#include "sim/witnesses.hpp"
+#include "sim/world.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace coopcache::sim {
+
+/// What happened in a run.
+struct tally {
+  std::size_t grants = 0;
+  std::size_t registrations = 0;
+  std::size_t lost = 0;    ///< locks that were taken away
+  std::size_t clashes = 0; ///< owners that lost a name to a clash
+  std::size_t views = 0;
+  std::size_t messages = 0;
+};
+
+/// How a run is to be made worse than nature: see `mutations` in the tests.
+struct sabotage {
+  tampering tamper;
+};
+
+/// One whole run: nodes start, clients work, faults happen, then all is healed,
+/// clients finish, and everything has to be at rest. @throws violation.
+tally run_storm(std::uint64_t seed, const sabotage& how = {});
+
+} // namespace coopcache::sim

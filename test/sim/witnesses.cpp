@@ -1,0 +1,376 @@
+#include "sim/witnesses.hpp"
+
+#include <algorithm>
+
+namespace coopcache::sim {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+void require(bool holds, const std::string& what) {
+  if (!holds)
+    throw violation(what);
+}
+
+const core::view& view_of(const world& w, std::size_t node) {
+  return w.nodes()[node].machine->members().current();
+}
+
+std::string name_of(const world& w, std::size_t node) {
+  return core::to_string(w.nodes()[node].id);
+}
+
+} // namespace
+
+// -- membership
+// ----------------------------------------------------------------
+
+void membership_witness::acted(const world& w, std::size_t node,
+                               const cluster::effect& what) {
+  if (const auto* const sent = std::get_if<cluster::send_message>(&what))
+    if (const auto* const a = std::get_if<cluster::accept>(&sent->what))
+      accepted_.insert({a->id, w.nodes()[node].id});
+  const auto* const changed = std::get_if<cluster::view_changed>(&what);
+  if (changed == nullptr)
+    return;
+  const auto& now = changed->now;
+  for (const auto& id : now.members)
+    require(id == now.id.proposer || accepted_.contains({now.id, id}),
+            "a view is installed that a member has not accepted");
+  const auto [at, fresh] = views_.emplace(now.id, now.members);
+  require(at->second == now.members, "two views of one id");
+  auto& last = last_[node];
+  require(last < now.id, "views of " + name_of(w, node) + " go back");
+  last = now.id;
+  for (std::size_t i = 0; i < w.nodes().size(); ++i) {
+    if (!w.runs(i))
+      continue;
+    if (now.has(w.nodes()[i].id))
+      continue;
+    const auto& other = w.nodes()[i].machine->members();
+    if (!other.current().has(w.nodes()[node].id))
+      continue;
+    require(other.serve_until() <= w.on_clock_of(i, w.now()),
+            name_of(w, i) + " may still serve, and " + name_of(w, node)
+              + " is in a later view without it");
+  }
+}
+
+void membership_witness::crashed(std::size_t node) {
+  last_.erase(node);
+}
+
+void membership_witness::at_rest(const world& w) const {
+  const core::view* all = nullptr;
+  for (std::size_t i = 0; i < w.nodes().size(); ++i) {
+    if (!w.runs(i))
+      continue;
+    const auto& mine = view_of(w, i);
+    if (all == nullptr)
+      all = &mine;
+    require(mine == *all, "at rest " + name_of(w, i) + " is in another view");
+  }
+  if (all == nullptr)
+    return;
+  for (std::size_t i = 0; i < w.nodes().size(); ++i)
+    require(all->has(w.nodes()[i].id) == w.runs(i),
+            "at rest the view has other members than run: " + name_of(w, i));
+}
+
+// -- locks
+// ---------------------------------------------------------------------
+
+void lock_witness::wished(const world&, std::size_t node,
+                          const cluster::lock_wish& wish) {
+  open_[wish.request] = all_[wish.request] = {node, wish};
+}
+
+void lock_witness::unlocked(std::uint64_t request) {
+  holds_.erase(request);
+  ended_.insert(request);
+}
+
+void lock_witness::client_gone(std::uint64_t client) {
+  std::erase_if(holds_, [&](const auto& h) {
+    return h.second.client == client && ended_.insert(h.first).second;
+  });
+  std::erase_if(open_, [&](const auto& o) {
+    return o.second.wish.client == client && ended_.insert(o.first).second;
+  });
+}
+
+// What is granted and what is revoked in one turn goes to different nodes: the
+// order of the packets says nothing.
+void lock_witness::planned(const cluster::registry::effects& all) {
+  for (const auto& what : all) {
+    const auto* const sent = std::get_if<cluster::send_message>(&what);
+    const auto* const p = sent == nullptr
+                            ? nullptr
+                            : std::get_if<cluster::packet>(&sent->what);
+    if (p == nullptr)
+      continue;
+    for (const auto& one : p->bodies)
+      if (const auto* const r = std::get_if<cluster::lock_revoked>(&one))
+        revoked_.insert(r->seq);
+  }
+}
+
+void lock_witness::acted(const world& w, std::size_t node,
+                         const cluster::effect& what) {
+  if (const auto* const sent = std::get_if<cluster::send_message>(&what)) {
+    const auto* const p = std::get_if<cluster::packet>(&sent->what);
+    if (p == nullptr)
+      return;
+    for (const auto& one : p->bodies)
+      if (const auto* const g = std::get_if<cluster::lock_granted>(&one))
+        granting(w, node, g->seq, g->token);
+  } else if (const auto* const a = std::get_if<cluster::lock_answer>(&what)) {
+    const auto at = open_.find(a->request);
+    require(at != open_.end(), "a lock wish was answered twice");
+    if (a->how == cluster::verdict::done)
+      granted(w, node, *a);
+    else
+      ended_.insert(a->request);
+    open_.erase(a->request);
+  } else if (const auto* const l = std::get_if<cluster::lock_lost>(&what)) {
+    require(holds_.contains(l->request), "lost, and was not held");
+    holds_.erase(l->request);
+  }
+}
+
+// What a home grants is checked when it first says so: what comes of it, and
+// when, is up to the network.
+void lock_witness::granting(const world& w, std::size_t home,
+                            std::uint64_t request, std::uint64_t token) {
+  const auto at = all_.find(request);
+  const auto& view = view_of(w, home);
+  if (at == all_.end() || !checked_.emplace(view.id, request).second
+      || ended_.contains(request))
+    return;
+  const auto& wish = at->second.wish;
+  for (const auto& [other_request, other] : holds_) {
+    if (other.resource != wish.resource || other.requester == wish.requester
+        || revoked_.contains(other_request))
+      continue;
+    const auto& holder = w.nodes()[other.node];
+    require(!view.has(holder.id) || view_of(w, other.node).id != view.id,
+            "a lock is granted to two in one view: " + wish.resource);
+    if (strict_)
+      require(holder.frozen, "a strict lock is granted to two: " + wish.resource
+                               + " by " + name_of(w, home) + " beside "
+                               + name_of(w, other.node));
+  }
+  // Several that share it, granted in one turn, are seen in any order.
+  for (const auto& id : view.members) {
+    const auto& [seen, requester] = seen_[{id, wish.resource}];
+    require(seen < token || (seen != token && requester == wish.requester),
+            "a token has not grown: " + wish.resource);
+  }
+  for (const auto& id : {w.nodes()[home].id, w.nodes()[at->second.node].id}) {
+    auto& seen = seen_[{id, wish.resource}];
+    seen = std::max(seen, std::pair{token, wish.requester});
+  }
+  check_order(w, home, at->second);
+}
+
+void lock_witness::check_order(const world& w, std::size_t home,
+                               const open_wish& mine) const {
+  const auto& table = w.nodes()[home].machine->home_locks().table();
+  const auto* const lock = table.find(mine.wish.resource);
+  // Who shares a lock with its holder waits for nobody.
+  if (!w.runs(mine.node) || lock == nullptr || lock->queue.empty()
+      || mine.wish.requester == "shared")
+    return;
+  const auto& entries = w.nodes()[mine.node].machine->own_locks().all();
+  const auto entry = entries.find(mine.wish.request);
+  if (entry != entries.end() && entry->second.ticket != 0)
+    require(lock->queue.begin()->first > entry->second.ticket,
+            "somebody was overtaken: " + mine.wish.resource);
+}
+
+void lock_witness::granted(const world& w, std::size_t node,
+                           const cluster::lock_answer& what) {
+  const auto& wish = open_.find(what.request)->second.wish;
+  const bool again = !w.nodes()[node].machine->own_locks().all().contains(
+    what.request);
+  if (again)
+    return; // counted with the first
+  if (core::home_of(wish.resource, view_of(w, node)) == w.nodes()[node].id)
+    granting(w, node, what.request, what.token);
+  auto& got = got_[{w.nodes()[node].id, wish.resource}];
+  require(got < what.token, "a token has not grown: " + wish.resource);
+  got = what.token;
+  holds_[what.request] = {node, wish.client, wish.resource, wish.requester,
+                          what.token};
+}
+
+void lock_witness::crashed(std::size_t node) {
+  std::erase_if(holds_, [&](const auto& h) {
+    return h.second.node == node && ended_.insert(h.first).second;
+  });
+  std::erase_if(open_, [&](const auto& o) {
+    return o.second.node == node && ended_.insert(o.first).second;
+  });
+}
+
+void lock_witness::on_time(const world& w) const {
+  for (const auto& [request, one] : open_)
+    require(!w.is_up(one.node) || one.wish.deadline == core::never
+              || w.now() <= one.wish.deadline + 1ms,
+            "a lock wish is open after its deadline");
+}
+
+void lock_witness::one_holder(const world& w) const {
+  for (const auto& [a, one] : holds_)
+    for (const auto& [b, other] : holds_)
+      require(one.resource != other.resource || one.requester == other.requester
+                || !w.is_up(one.node) || !w.is_up(other.node),
+              "long after the heal two hold " + one.resource);
+}
+
+void lock_witness::at_rest(const world& w) const {
+  require(open_.empty(),
+          "at rest somebody waits for a lock: " + std::to_string(open_.size()));
+  require(holds_.empty(), "at rest somebody holds a lock");
+  for (std::size_t i = 0; i < w.nodes().size(); ++i) {
+    if (!w.runs(i))
+      continue;
+    const auto& m = *w.nodes()[i].machine;
+    require(m.home_locks().table().resources().empty(),
+            "at rest a home knows of a lock: " + name_of(w, i));
+    require(m.own_locks().all().empty(),
+            "at rest a node knows of a lock: " + name_of(w, i));
+    require(m.traffic().kept() == 0,
+            "at rest a message is not acknowledged: " + name_of(w, i));
+  }
+}
+
+// -- names
+// ---------------------------------------------------------------------
+
+void name_witness::wished(const world&, std::size_t node,
+                          const cluster::name_wish& wish) {
+  registration made;
+  made.node = node;
+  made.wish = wish;
+  all_.emplace(wish.request, std::move(made));
+}
+
+void name_witness::removing(const world& w, std::size_t node,
+                            std::uint64_t request, const std::string& name) {
+  const auto* const record = w.nodes()[node].machine->names().replica().find(
+    name);
+  removals_[request] = {record == nullptr ? 0 : record->op, false};
+  if (record != nullptr)
+    all_.at(record->op).maybe_removed = true;
+}
+
+void name_witness::owner_gone(std::uint64_t actor) {
+  for (auto& [request, one] : all_)
+    if (one.wish.actor == actor)
+      one.dead = true;
+}
+
+void name_witness::crashed(std::size_t node) {
+  for (auto& [request, one] : all_)
+    if (one.node == node)
+      one.dead = one.answered = true;
+  for (auto* const table : {&versions_, &greatest_})
+    std::erase_if(*table, [&](const auto& v) { return v.first.first == node; });
+}
+
+void name_witness::acted(const world& w, std::size_t node,
+                         const cluster::effect& what) {
+  if (const auto* const a = std::get_if<cluster::name_answer>(&what)) {
+    if (const auto r = removals_.find(a->request); r != removals_.end()) {
+      require(!r->second.answered, "a removal was answered twice");
+      r->second.answered = true;
+      if (a->how == cluster::verdict::done && r->second.target != 0)
+        all_.at(r->second.target).removed = view_of(w, node).id;
+      return;
+    }
+    auto& mine = all_.at(a->request);
+    require(!mine.answered, "a registration was answered twice");
+    mine.answered = true;
+    if (a->how != cluster::verdict::done)
+      return;
+    mine.told = true;
+    check_read_own_write(w, mine, a->request);
+  } else if (const auto* const c = std::get_if<cluster::name_changed>(&what)) {
+    auto& version = versions_[{node, c->name}];
+    if (c->record.owner.actor == 0) {
+      version = 0;
+      return;
+    }
+    require(c->record.version > version, "a version went back: " + c->name);
+    version = c->record.version;
+    auto& greatest = greatest_[{node, c->name}];
+    greatest = std::max(greatest, version);
+    const auto& removed = all_.at(c->record.op).removed;
+    require(!removed || view_of(w, node).id < *removed,
+            "a removed registration came back: " + c->name);
+  } else if (const auto* const t = std::get_if<cluster::owner_told>(&what)) {
+    for (auto& [request, one] : all_)
+      if (one.wish.actor == t->owner.actor && one.wish.name == t->name
+          && !one.lost && one.node == node) {
+        one.lost = true;
+        return;
+      }
+    throw violation("an owner was told twice that it lost " + t->name);
+  }
+}
+
+void name_witness::check_read_own_write(const world& w,
+                                        const registration& mine,
+                                        std::uint64_t request) const {
+  const auto& view = view_of(w, mine.node);
+  const auto* const here = w.nodes()[mine.node].machine->names().replica().find(
+    mine.wish.name);
+  if (here == nullptr || here->op != request)
+    return; // something later has come
+  for (const auto& id : view.members) {
+    const auto i = w.index_of(id);
+    if (!w.runs(i) || w.nodes()[i].id != id || view_of(w, i).id != view.id)
+      continue;
+    const auto* const there = w.nodes()[i].machine->names().replica().find(
+      mine.wish.name);
+    const auto had = greatest_.find({i, mine.wish.name});
+    const bool later = had != greatest_.end() && had->second > here->version;
+    require(there != nullptr || later || mine.maybe_removed || mine.dead,
+            "done, and a member does not find " + mine.wish.name);
+    require(there == nullptr || there->version >= here->version,
+            "done, and a member finds something older: " + mine.wish.name);
+  }
+}
+
+void name_witness::at_rest(const world& w) const {
+  const core::names::table* all = nullptr;
+  for (std::size_t i = 0; i < w.nodes().size(); ++i) {
+    if (!w.runs(i))
+      continue;
+    const auto& m = *w.nodes()[i].machine;
+    if (all == nullptr)
+      all = &m.names().replica().all();
+    require(m.names().replica().all() == *all,
+            "at rest replicas differ: " + name_of(w, i));
+    require(m.names().synced(), "at rest a node is not synced");
+    require(m.names().pending() == 0, "at rest a name request is open");
+  }
+  if (all == nullptr)
+    return;
+  for (const auto& [name, record] : *all)
+    require(!all_.at(record.op).dead, "at rest a dead owner has " + name);
+  for (const auto& [request, one] : all_) {
+    const auto at = all->find(one.wish.name);
+    const bool there = at != all->end() && at->second.op == request;
+    if (one.told && !one.lost && !one.dead && !one.maybe_removed)
+      require(there, "at rest a living owner has lost " + one.wish.name + " op "
+                       + std::to_string(request));
+    require(!there || !one.lost, "told that it lost, and has " + one.wish.name);
+    require(!there || !one.answered || one.told,
+            "refused, and has " + one.wish.name);
+  }
+}
+
+} // namespace coopcache::sim

@@ -1,0 +1,149 @@
+#pragma once
+
+#include "sim/world.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace coopcache::sim {
+
+/// Asserts the invariants of membership:
+/// * ids of views that a node installs grow, and one id means one view;
+/// * each member of an installed view has accepted it before;
+/// * a view without some member of the last one is installed only when that
+///   member may not serve any more (permission);
+/// * at rest, all nodes that can talk are in one view.
+class membership_witness {
+public:
+  void acted(const world& w, std::size_t node, const cluster::effect& what);
+  void crashed(std::size_t node);
+  /// All nodes that run are connected, and everything has settled.
+  void at_rest(const world& w) const;
+
+private:
+  std::map<core::view_id, std::vector<core::node_id>> views_;
+  std::set<std::pair<core::view_id, core::node_id>> accepted_;
+  std::map<std::size_t, core::view_id> last_; ///< by node
+};
+
+/// Asserts the invariants of locks:
+/// * exclusion: when a home grants, no member of its view believes in another
+///   requester's hold that was not revoked; in a strict cluster nobody at all
+///   does who could know;
+/// * tokens grow, for all that a member of the granting view has seen;
+/// * each wish is answered once, and by its deadline;
+/// * FIFO: nobody is granted while another requester waits with a smaller
+///   ticket;
+/// * at rest nobody waits, homes have no residue, and one requester holds.
+class lock_witness {
+public:
+  explicit lock_witness(bool strict) : strict_(strict) {
+  }
+
+  void wished(const world& w, std::size_t node, const cluster::lock_wish& wish);
+  void unlocked(std::uint64_t request);
+  void client_gone(std::uint64_t client);
+  void planned(const cluster::registry::effects& all);
+  void acted(const world& w, std::size_t node, const cluster::effect& what);
+  void crashed(std::size_t node);
+  void on_time(const world& w) const;
+  /// All nodes have been connected for long.
+  void one_holder(const world& w) const;
+  void at_rest(const world& w) const;
+
+  struct hold {
+    std::size_t node;
+    std::uint64_t client;
+    std::string resource;
+    std::string requester;
+    std::uint64_t token;
+  };
+
+  /// Who believes to hold something, by request.
+  [[nodiscard]] const std::map<std::uint64_t, hold>& holds() const {
+    return holds_;
+  }
+
+private:
+  struct open_wish {
+    std::size_t node;
+    cluster::lock_wish wish;
+  };
+
+  void granting(const world& w, std::size_t home, std::uint64_t request,
+                std::uint64_t token);
+  void check_order(const world& w, std::size_t home,
+                   const open_wish& mine) const;
+  void granted(const world& w, std::size_t node,
+               const cluster::lock_answer& what);
+
+  bool strict_;
+  std::map<std::uint64_t, open_wish> open_;
+  std::map<std::uint64_t, open_wish> all_; ///< all wishes that were made
+  std::map<std::uint64_t, hold> holds_;
+  std::set<std::uint64_t> revoked_; ///< the home has said so
+  std::set<std::uint64_t> ended_;
+  std::set<std::pair<core::view_id, std::uint64_t>> checked_;
+  /// The greatest token that a node has got.
+  std::map<std::pair<core::node_id, std::string>, std::uint64_t> got_;
+  /// The greatest token that a node has given or got, and whose it is.
+  std::map<std::pair<core::node_id, std::string>,
+           std::pair<std::uint64_t, std::string>>
+    seen_;
+};
+
+/// Asserts the invariants of names:
+/// * read own write: at `done`, all members of the view find the owner, or
+///   something later;
+/// * versions of a name never go back on a node;
+/// * no resurrection of what was removed;
+/// * an owner is told at most once that it lost a name;
+/// * each wish is answered once, and by its deadline;
+/// * at rest all replicas are equal, and hold just the owners that live and
+///   have not lost their names.
+class name_witness {
+public:
+  void wished(const world& w, std::size_t node, const cluster::name_wish& wish);
+  void removing(const world& w, std::size_t node, std::uint64_t request,
+                const std::string& name);
+  void owner_gone(std::uint64_t actor);
+  void acted(const world& w, std::size_t node, const cluster::effect& what);
+  void crashed(std::size_t node);
+  void at_rest(const world& w) const;
+
+private:
+  struct registration {
+    std::size_t node;
+    cluster::name_wish wish;
+    bool told = false;          ///< done
+    bool lost = false;          ///< the owner was told so
+    bool dead = false;          ///< the owner has ended
+    bool maybe_removed = false; ///< somebody has tried to
+    /// ... and was told in this view that it is done; older views may still
+    /// have it.
+    std::optional<core::view_id> removed;
+    bool answered = false;
+  };
+
+  struct removal {
+    std::uint64_t target; ///< the registration that was seen; 0: none
+    bool answered = false;
+  };
+
+  void check_read_own_write(const world& w, const registration& mine,
+                            std::uint64_t request) const;
+
+  std::map<std::uint64_t, registration> all_; ///< by request
+  std::map<std::uint64_t, removal> removals_;
+  std::map<std::pair<std::size_t, std::string>, std::uint64_t> versions_;
+  /// The greatest that a node has ever had.
+  std::map<std::pair<std::size_t, std::string>, std::uint64_t> greatest_;
+};
+
+} // namespace coopcache::sim
