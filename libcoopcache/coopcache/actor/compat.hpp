@@ -6,6 +6,9 @@
 #include <caf/actor.hpp>
 #include <caf/actor_cast.hpp>
 #include <caf/behavior.hpp>
+#include <caf/binary_deserializer.hpp>
+#include <caf/binary_serializer.hpp>
+#include <caf/byte_buffer.hpp>
 #include <caf/config.hpp>
 #include <caf/mailbox_element.hpp>
 #include <caf/message_id.hpp>
@@ -16,6 +19,7 @@
 #  include <caf/anon_mail.hpp>
 #endif
 
+#include <string_view>
 #include <utility>
 
 namespace coopcache::actor {
@@ -81,6 +85,24 @@ void ignore_exits(Self* self) {
   self->set_exit_handler([](caf::exit_msg&) {});
 #if CAF_MAJOR_VERSION >= 1
 #  pragma GCC diagnostic pop
+#endif
+}
+
+/// Appends values to `bytes`, in CAF's binary format.
+inline caf::binary_serializer sink_to(caf::byte_buffer& bytes) {
+#if CAF_MAJOR_VERSION >= 1
+  return caf::binary_serializer{bytes};
+#else
+  return caf::binary_serializer{nullptr, bytes};
+#endif
+}
+
+/// Reads what a serializer has written.
+inline caf::binary_deserializer source_of(std::string_view bytes) {
+#if CAF_MAJOR_VERSION >= 1
+  return caf::binary_deserializer{bytes.data(), bytes.size()};
+#else
+  return caf::binary_deserializer{nullptr, bytes.data(), bytes.size()};
 #endif
 }
 
