@@ -1,0 +1,89 @@
+#include "coopcache/cluster/dialer.hpp"
+
+#include "coopcache/core/view.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace coopcache::cluster {
+
+dialer::dialer(std::string self, const std::vector<std::string>& configured,
+               core::instant now)
+  : self_(std::move(self)) {
+  for (const auto& endpoint : configured) {
+    learn(endpoint, now);
+    if (const auto at = peers_.find(endpoint); at != peers_.end())
+      at->second.configured = true;
+  }
+}
+
+// A node that nobody can dial has to dial everybody.
+core::instant dialer::first_attempt(const std::string& endpoint,
+                                    core::instant now) const {
+  if (self_.empty() || self_ < endpoint)
+    return now;
+  const auto jitter = core::stable_hash(self_ + ' ' + endpoint)
+                      % static_cast<std::uint64_t>(interval.count());
+  return now + patience + std::chrono::milliseconds{jitter};
+}
+
+void dialer::learn(const std::string& endpoint, core::instant now) {
+  if (endpoint.empty() || endpoint == self_ || peers_.contains(endpoint)
+      || peers_.size() >= most)
+    return;
+  peers_[endpoint].next = first_attempt(endpoint, now);
+}
+
+void dialer::forget(const std::string& endpoint) {
+  const auto at = peers_.find(endpoint);
+  if (at != peers_.end() && !at->second.configured)
+    peers_.erase(at);
+}
+
+void dialer::linked(const std::string& endpoint) {
+  const auto at = peers_.find(endpoint);
+  if (at == peers_.end())
+    return;
+  at->second.linked = true;
+  at->second.tried = true;
+}
+
+void dialer::unlinked(const std::string& endpoint, core::instant now) {
+  const auto at = peers_.find(endpoint);
+  if (at == peers_.end() || !at->second.linked)
+    return;
+  at->second.linked = false;
+  at->second.next = first_attempt(endpoint, now);
+}
+
+void dialer::failed(const std::string& endpoint) {
+  if (const auto at = peers_.find(endpoint); at != peers_.end())
+    at->second.tried = true;
+}
+
+std::vector<std::string> dialer::due(core::instant now) {
+  std::vector<std::string> result;
+  for (auto& [endpoint, info] : peers_) {
+    if (info.linked || info.next > now)
+      continue;
+    info.next = now + interval;
+    result.push_back(endpoint);
+  }
+  return result;
+}
+
+core::instant dialer::next_wake() const noexcept {
+  auto result = core::never;
+  for (const auto& [endpoint, info] : peers_)
+    if (!info.linked)
+      result = std::min(result, info.next);
+  return result;
+}
+
+bool dialer::probed() const noexcept {
+  return std::all_of(peers_.begin(), peers_.end(), [](const auto& entry) {
+    return !entry.second.configured || entry.second.tried;
+  });
+}
+
+} // namespace coopcache::cluster

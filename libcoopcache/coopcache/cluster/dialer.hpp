@@ -1,0 +1,71 @@
+#pragma once
+
+#include "coopcache/core/time.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace coopcache::cluster {
+
+/// Decides which endpoints a node dials, and when.
+///
+/// Of two nodes the one with the smaller endpoint dials; the other one only
+/// after half a second and some more without a link, when the first seems
+/// unable to. As long as there is no link, a fresh attempt starts each 100 ms,
+/// whatever became of the last one: behind a cut that ends, an old attempt
+/// may wait for seconds until the system repeats it.
+///
+/// A pure machine, not thread-safe. Invariants:
+/// 1. The own endpoint is never dialled, nor one with a link.
+/// 2. Memory is bounded by the known endpoints, of which there are at most
+///    `most`; those that were configured are never forgotten.
+class dialer {
+public:
+  static constexpr std::chrono::milliseconds interval{100};
+  static constexpr std::chrono::milliseconds patience{500};
+  static constexpr std::size_t most = 1000;
+
+  /// `self`: the endpoint that others dial, or empty if nobody can.
+  dialer(std::string self, const std::vector<std::string>& configured,
+         core::instant now);
+
+  /// A member has told of another one.
+  void learn(const std::string& endpoint, core::instant now);
+
+  /// A peer has gone for good. Configured ones stay.
+  void forget(const std::string& endpoint);
+
+  void linked(const std::string& endpoint);
+  void unlinked(const std::string& endpoint, core::instant now);
+
+  /// An attempt has failed: refused, timed out, or not one of us.
+  void failed(const std::string& endpoint);
+
+  /// Whom to dial now.
+  [[nodiscard]] std::vector<std::string> due(core::instant now);
+
+  [[nodiscard]] core::instant next_wake() const noexcept;
+
+  /// Whether each configured peer was linked, or could not be, at least once.
+  [[nodiscard]] bool probed() const noexcept;
+
+private:
+  struct peer {
+    bool configured = false;
+    bool linked = false;
+    bool tried = false; ///< linked or failed at least once
+    core::instant next; ///< attempt
+  };
+
+  [[nodiscard]] core::instant first_attempt(const std::string& endpoint,
+                                            core::instant now) const;
+
+  std::string self_;
+  std::map<std::string, peer> peers_; ///< by endpoint
+};
+
+} // namespace coopcache::cluster

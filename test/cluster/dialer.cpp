@@ -1,0 +1,82 @@
+#include "coopcache/cluster/dialer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+using namespace coopcache;
+using namespace std::chrono_literals;
+using cluster::dialer;
+using core::instant;
+using endpoints = std::vector<std::string>;
+
+namespace {
+
+constexpr instant start{1h};
+
+} // namespace
+
+TEST_CASE("of a pair the smaller endpoint dials at once, the greater later") {
+  dialer small{"a:1", {"b:1"}, start};
+  dialer great{"b:1", {"a:1"}, start};
+  CHECK(small.due(start) == endpoints{"b:1"});
+  CHECK(great.due(start).empty());
+  CHECK(great.next_wake() >= start + 500ms);
+  CHECK(great.next_wake() < start + 600ms);
+  CHECK(great.due(great.next_wake()) == endpoints{"a:1"});
+}
+
+TEST_CASE("who cannot be dialled dials everybody at once") {
+  dialer d{"", {"a:1", "b:1"}, start};
+  CHECK(d.due(start) == endpoints{"a:1", "b:1"});
+}
+
+TEST_CASE("a fresh attempt starts each 100 ms until there is a link") {
+  dialer d{"a:1", {"b:1"}, start};
+  auto now = start;
+  for (int i = 0; i < 50; ++i, now += 100ms) {
+    CHECK(d.due(now) == endpoints{"b:1"});
+    CHECK(d.due(now + 99ms).empty());
+    if (i % 3 == 0)
+      d.failed("b:1");
+  }
+  d.linked("b:1");
+  CHECK(d.next_wake() == core::never);
+  CHECK(d.due(now + 1h).empty());
+  d.unlinked("b:1", now + 1h);
+  CHECK(d.due(now + 1h) == endpoints{"b:1"});
+}
+
+TEST_CASE("the own endpoint is not dialled, and each other one once") {
+  dialer d{"b:1", {"b:1", "c:1", "c:1"}, start};
+  d.learn("b:1", start);
+  d.learn("c:1", start);
+  d.learn("", start);
+  CHECK(d.due(start) == endpoints{"c:1"});
+}
+
+TEST_CASE("all are probed when each configured peer was linked or failed") {
+  dialer d{"a:1", {"b:1", "c:1"}, start};
+  CHECK_FALSE(d.probed());
+  d.failed("b:1");
+  CHECK_FALSE(d.probed());
+  d.learn("d:1", start); // is not waited for
+  d.linked("c:1");
+  CHECK(d.probed());
+  CHECK(dialer{"a:1", {}, start}.probed());
+}
+
+TEST_CASE("learnt peers are forgotten, configured ones are not, and there is "
+          "a bound") {
+  dialer d{"a:1", {"b:1"}, start};
+  d.learn("c:1", start);
+  d.forget("b:1");
+  d.forget("c:1");
+  CHECK(d.due(start) == endpoints{"b:1"});
+  for (std::size_t i = 0; i < 2 * dialer::most; ++i)
+    d.learn(std::to_string(i), start);
+  CHECK(d.due(start + 1s).size() == dialer::most);
+}
