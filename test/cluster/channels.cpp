@@ -61,8 +61,8 @@ TEST_CASE("all of a turn goes in one packet, and arrives once, in order") {
   for (std::uint64_t i = 1; i <= 3; ++i)
     f.from.send(b, numbered(i));
   const auto p = f.flushed();
-  CHECK(numbers(f.to.receive(a, p, f.now)) == seqs{1, 2, 3});
-  CHECK(f.to.receive(a, p, f.now).empty());
+  CHECK(numbers(f.to.receive(a, packet{p}, f.now)) == seqs{1, 2, 3});
+  CHECK(f.to.receive(a, packet{p}, f.now).empty());
   CHECK(f.from.flush(f.now).empty());
 }
 
@@ -72,8 +72,26 @@ TEST_CASE("what comes too early waits for its turn") {
   const auto first = f.flushed();
   f.from.send(b, numbered(2));
   const auto second = f.flushed();
-  CHECK(f.to.receive(a, second, f.now).empty());
-  CHECK(numbers(f.to.receive(a, first, f.now)) == seqs{1, 2});
+  CHECK(f.to.receive(a, packet{second}, f.now).empty());
+  CHECK(numbers(f.to.receive(a, packet{first}, f.now)) == seqs{1, 2});
+}
+
+TEST_CASE("however much comes too early, the turn comes") {
+  fixture f;
+  f.from.send(b, numbered(0));
+  auto first = f.flushed();
+  for (std::uint64_t i = 1; i <= 3000; ++i)
+    f.from.send(b, numbered(i));
+  for (auto& each : f.from.flush(f.now))
+    CHECK(f.to.receive(a, std::move(each.what), f.now).empty());
+  CHECK(f.to.receive(a, std::move(first), f.now).size() == 1000);
+  while (f.from.kept() > 0) {
+    f.now += 20ms;
+    for (auto& each : f.to.flush(f.now))
+      CHECK(f.from.receive(b, std::move(each.what), f.now).empty());
+    for (auto& each : f.from.flush(f.now))
+      static_cast<void>(f.to.receive(a, std::move(each.what), f.now));
+  }
 }
 
 TEST_CASE("what is not acknowledged is repeated, then no more") {
@@ -82,13 +100,13 @@ TEST_CASE("what is not acknowledged is repeated, then no more") {
   static_cast<void>(f.flushed());
   f.now = f.from.next_wake();
   const auto again = f.flushed();
-  CHECK(numbers(f.to.receive(a, again, f.now)) == seqs{1});
+  CHECK(numbers(f.to.receive(a, packet{again}, f.now)) == seqs{1});
   CHECK(f.from.kept() == 1);
   f.now = f.to.next_wake();
   const auto back = f.to.flush(f.now);
   REQUIRE(back.size() == 1);
   CHECK(back[0].what.bodies.empty());
-  CHECK(f.from.receive(b, back[0].what, f.now).empty());
+  CHECK(f.from.receive(b, packet{back[0].what}, f.now).empty());
   CHECK(f.from.kept() == 0);
   CHECK(f.from.next_wake() == core::never);
   CHECK(f.to.next_wake() == core::never);
@@ -108,7 +126,7 @@ TEST_CASE("other views and strangers have no effect") {
   f.from.send(b, numbered(1));
   const auto old = f.flushed();
   f.to.enter(view(2), b);
-  CHECK(f.to.receive(a, old, f.now).empty());
+  CHECK(f.to.receive(a, packet{old}, f.now).empty());
   f.from.enter(view(2), a);
   CHECK(f.from.flush(f.now).empty()); // the end of a view ends its messages
   f.from.send({"c", 3}, numbered(1));
@@ -141,8 +159,8 @@ TEST_CASE("whatever the link does, all arrives once, in order") {
           flying.erase(flying.begin() + static_cast<std::ptrdiff_t>(i));
         if (dice.one_in(5))
           continue; // lost
-        const auto bodies = forth ? f.to.receive(a, what, f.now)
-                                  : f.from.receive(b, what, f.now);
+        const auto bodies = forth ? f.to.receive(a, packet{what}, f.now)
+                                  : f.from.receive(b, packet{what}, f.now);
         for (const auto n : numbers(bodies))
           got.push_back(n);
       }

@@ -16,6 +16,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
+using sizes = std::vector<std::size_t>;
+
 std::string numbered(const char* prefix, std::uint64_t n) {
   std::string result{prefix};
   result += std::to_string(n);
@@ -183,7 +185,7 @@ private:
 // ----------------------------------------------------------------
 
 TEST_CASE("nodes that start together make one view") {
-  for (const std::size_t n : {1, 2, 3, 5, 8}) {
+  for (const auto n : sizes{1, 2, 3, 5, 8}) {
     const cluster_of c{n};
     CHECK(c.all_in_one());
   }
@@ -254,7 +256,7 @@ TEST_CASE("of a broken link the end leaves that ranks last") {
 }
 
 TEST_CASE("two halves are one again within 300 ms") {
-  for (const std::size_t n : {2, 4, 8, 12}) {
+  for (const auto n : sizes{2, 4, 8, 12}) {
     cluster_of c{n};
     c.split(n / 2);
     c.w.run_for(5s);
@@ -305,7 +307,7 @@ TEST_CASE("a node that leaves is gone at once, and its locks go on elsewhere") {
 }
 
 TEST_CASE("the death of a node costs at most 10 N^2 messages") {
-  for (const std::size_t n : {3, 6, 12}) {
+  for (const auto n : sizes{3, 6, 12}) {
     cluster_of c{n};
     const auto quiet = c.w.messages();
     c.w.run_for(100ms);
@@ -383,7 +385,7 @@ TEST_CASE("a healthy view change pauses grants for at most 20 ms") {
 // ---------------------------------------------------------------------
 
 TEST_CASE("an uncontended lock costs one round trip, at the home none") {
-  for (const std::size_t n : {1, 3, 8}) {
+  for (const auto n : sizes{1, 3, 8}) {
     cluster_of c{n};
     const auto r = c.resource_at(0);
     const auto here = c.lock(0, r);

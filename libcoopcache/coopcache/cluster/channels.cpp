@@ -18,7 +18,7 @@ void channels::send(const core::node_id& to, body what) {
     at->second.kept.push_back(std::move(what));
 }
 
-std::vector<body> channels::receive(const core::node_id& from, packet what,
+std::vector<body> channels::receive(const core::node_id& from, packet&& what,
                                     core::instant now) {
   std::vector<body> result;
   const auto at = channels_.find(from);
@@ -32,7 +32,8 @@ std::vector<body> channels::receive(const core::node_id& from, packet what,
     c.repeat = core::never;
   auto position = what.first;
   for (auto& one : what.bodies) {
-    if (position >= c.received && c.early.size() < most_early)
+    // Wraps around for what was received before.
+    if (position - c.received < most_early)
       c.early.try_emplace(position, std::move(one));
     ++position;
   }

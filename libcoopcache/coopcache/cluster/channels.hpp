@@ -36,7 +36,7 @@ public:
 
   /// The bodies that can be handed on now.
   [[nodiscard]] std::vector<body> receive(const core::node_id& from,
-                                          packet what, core::instant now);
+                                          packet&& what, core::instant now);
 
   /// The link to a member is a new one: repeats what is not acknowledged.
   void relinked(const core::node_id& peer);
@@ -54,8 +54,8 @@ private:
   static constexpr std::chrono::milliseconds acknowledge_after{20};
   /// Without an acknowledgement, what went out is repeated after it.
   static constexpr std::chrono::milliseconds repeat_after{100};
-  /// Bodies kept that came before their turn.
-  static constexpr std::size_t most_early = 1000;
+  /// So far ahead of its turn a body is kept.
+  static constexpr std::uint64_t most_early = 1000;
   /// Bodies in one packet.
   static constexpr std::size_t most_in_packet = 1000;
 

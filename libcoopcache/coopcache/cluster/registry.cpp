@@ -16,7 +16,7 @@ membership_settings membership_of(const registry_settings& all) {
 
 } // namespace
 
-registry::registry(core::node_id self, const registry_settings& settings,
+registry::registry(const core::node_id& self, const registry_settings& settings,
                    const clocks& at)
   : settings_(settings), membership_(self, membership_of(settings), at),
     lock_home_(numbers{settings.numbers_per_view}), name_client_(self),
@@ -28,6 +28,7 @@ registry::registry(core::node_id self, const registry_settings& settings,
 
 registry::effects registry::linked(const core::node_id& peer,
                                    const clocks& at) {
+  begin(at);
   membership::effects done;
   membership_.linked(peer, at, done);
   channels_.relinked(peer);
@@ -37,6 +38,7 @@ registry::effects registry::linked(const core::node_id& peer,
 
 registry::effects registry::unlinked(const core::node_id& peer, bool dead,
                                      const clocks& at) {
+  begin(at);
   membership::effects done;
   membership_.unlinked(peer, dead, at, done);
   take(done, at);
@@ -45,6 +47,7 @@ registry::effects registry::unlinked(const core::node_id& peer, bool dead,
 
 registry::effects registry::receive(const core::node_id& from, message what,
                                     const clocks& at) {
+  begin(at);
   membership::effects done;
   membership_.receive(from, what, at, done);
   take(done, at);
@@ -54,6 +57,7 @@ registry::effects registry::receive(const core::node_id& from, message what,
 }
 
 registry::effects registry::tick(const clocks& at) {
+  begin(at);
   membership::effects done;
   membership_.tick(at, done);
   take(done, at);
@@ -65,6 +69,7 @@ registry::effects registry::tick(const clocks& at) {
 }
 
 registry::effects registry::probed(const clocks& at) {
+  begin(at);
   membership::effects done;
   membership_.probed(at, done);
   take(done, at);
@@ -72,6 +77,7 @@ registry::effects registry::probed(const clocks& at) {
 }
 
 registry::effects registry::leave(const clocks& at) {
+  begin(at);
   membership::effects done;
   lock_client_.give_up(wishes_);
   membership_.leave(at, done);
@@ -80,30 +86,42 @@ registry::effects registry::leave(const clocks& at) {
 }
 
 registry::effects registry::lock(lock_wish wish, const clocks& at) {
-  lock_client_.lock(std::move(wish), wishes_);
+  begin(at);
+  if (membership_.leaving())
+    wishes_.effects.emplace_back(
+      lock_answer{wish.request, verdict::cancelled, 0});
+  else
+    lock_client_.lock(std::move(wish), wishes_);
   return finish(at);
 }
 
 std::pair<unlocked, registry::effects>
 registry::unlock(std::uint64_t client, const std::string& resource,
                  const std::string& requester, const clocks& at) {
+  begin(at);
   const auto how = lock_client_.unlock(client, resource, requester, wishes_);
   return {how, finish(at)};
 }
 
 registry::effects registry::cancel(std::uint64_t request, const clocks& at) {
+  begin(at);
   lock_client_.cancel(request, wishes_);
   return finish(at);
 }
 
 registry::effects registry::client_gone(std::uint64_t client,
                                         const clocks& at) {
+  begin(at);
   lock_client_.client_gone(client, wishes_);
   return finish(at);
 }
 
 registry::effects registry::put(name_wish wish, const clocks& at) {
-  name_client_.put(std::move(wish), wishes_);
+  begin(at);
+  if (membership_.leaving())
+    wishes_.effects.emplace_back(name_answer{wish.request, verdict::cancelled});
+  else
+    name_client_.put(std::move(wish), wishes_);
   return finish(at);
 }
 
@@ -111,23 +129,32 @@ registry::effects registry::remove(std::uint64_t request,
                                    const std::string& name,
                                    std::optional<std::uint64_t> owner,
                                    core::instant deadline, const clocks& at) {
+  begin(at);
   name_client_.remove(request, name, owner, deadline, wishes_);
   return finish(at);
 }
 
 registry::effects registry::owner_gone(std::uint64_t actor, const clocks& at) {
+  begin(at);
   name_client_.owner_gone(actor, wishes_);
   return finish(at);
 }
 
 registry::effects registry::resolved(std::uint64_t question, winner who,
                                      const clocks& at) {
+  begin(at);
   name_home_.resolved(question, who, at.now, wishes_);
   return finish(at);
 }
 
 // -- turns
 // ---------------------------------------------------------------------
+
+// A node that was stopped must not act on what it was allowed before.
+void registry::begin(const clocks& at) {
+  if (!grants(at.now))
+    update_grants(at);
+}
 
 void registry::take(membership::effects& done, const clocks& at) {
   bool entered = false;

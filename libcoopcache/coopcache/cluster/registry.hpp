@@ -39,7 +39,7 @@ struct registry_settings {
 /// about names.
 class registry {
 public:
-  registry(core::node_id self, const registry_settings& settings,
+  registry(const core::node_id& self, const registry_settings& settings,
            const clocks& at);
 
   using effects = std::vector<effect>;
@@ -116,6 +116,7 @@ private:
   /// Packets kept whose view is not installed yet.
   static constexpr std::size_t most_early = 256;
 
+  void begin(const clocks& at);
   [[nodiscard]] effects finish(const clocks& at);
   void take(membership::effects& done, const clocks& at);
   void enter_view(const clocks& at);

@@ -18,6 +18,7 @@ struct lock_key {
   node_id node;          ///< who asks
   std::uint64_t seq = 0; ///< the node's number of the request
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it compares with
   friend auto operator<=>(const lock_key&, const lock_key&) = default;
 };
 

@@ -19,6 +19,7 @@ struct name_owner {
   std::uint64_t actor = 0; ///< unique on that node; 0: nobody
   std::string address{};   ///< how to reach it; opaque here
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it compares with
   friend auto operator<=>(const name_owner&, const name_owner&) = default;
 };
 

@@ -32,11 +32,11 @@ std::uint64_t mixed(std::uint64_t x) noexcept {
 const node_id& home_of(std::string_view resource,
                        const view& members) noexcept {
   const auto key = stable_hash(resource);
-  const node_id* best = nullptr;
+  const auto* best = &members.members.front();
   std::uint64_t best_weight = 0;
   for (const auto& node : members.members) {
     const auto weight = mixed(key ^ stable_hash(node.name));
-    if (best == nullptr || weight > best_weight) {
+    if (weight > best_weight) {
       best = &node;
       best_weight = weight;
     }

@@ -13,6 +13,7 @@ struct node_id {
   std::string name;              ///< unique in the cluster
   std::uint64_t incarnation = 0; ///< Unix time of its start in ms
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it compares with
   friend auto operator<=>(const node_id&, const node_id&) = default;
 };
 
@@ -25,6 +26,7 @@ struct view_id {
   std::uint64_t number = 0; ///< at least the Unix time of its proposal in ms
   node_id proposer;
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it compares with
   friend auto operator<=>(const view_id&, const view_id&) = default;
 };
 
