@@ -117,9 +117,18 @@ TEST_CASE("a request is known once, and unknown ones are no resource's") {
   CHECK(f.serve() == seqs{1});
   CHECK_FALSE(f.table.waits(key(1)));
   CHECK(f.table.knows(key(1)));
-  CHECK(f.table.remove(key(2)).empty());
+  CHECK_FALSE(f.table.remove(key(2)));
   CHECK(f.table.remove(key(1)) == "r");
   CHECK_FALSE(f.table.knows(key(1)));
+}
+
+TEST_CASE("a resource may have an empty name") {
+  fixture f;
+  f.table.wait(key(1), "", "a", 1);
+  f.table.wait(key(2), "", "b", 2);
+  CHECK(f.serve("") == seqs{1});
+  CHECK(f.table.remove(key(1)) == std::string{});
+  CHECK(f.serve("") == seqs{2});
 }
 
 TEST_CASE("whatever happens, holders agree, nobody waits in vain, and nothing "

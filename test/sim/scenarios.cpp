@@ -255,6 +255,40 @@ TEST_CASE("of a broken link the end leaves that ranks last") {
   }
 }
 
+TEST_CASE("a node with two broken links leaves, whatever its rank") {
+  for (std::size_t victim = 0; victim < 5; ++victim) {
+    CAPTURE(victim);
+    cluster_of c{5};
+    c.cut_both(victim, (victim + 1) % 5);
+    c.cut_both(victim, (victim + 2) % 5);
+    c.w.run_for(6s);
+    CHECK(c.members((victim + 1) % 5).size() == 4);
+    CHECK(c.members(victim).size() == 1);
+    const auto views = c.views;
+    c.w.run_for(10s);
+    CHECK(c.views == views);
+  }
+}
+
+TEST_CASE("who waits to come back does not delay the loss of another") {
+  cluster_of c{4};
+  for (int i = 0; i < 6; ++i) {
+    c.w.crash(3);
+    c.w.run_for(20ms);
+    c.w.restart(3);
+    c.w.run_for(2s);
+  }
+  c.w.crash(3);
+  c.w.run_for(20ms);
+  c.w.restart(3);
+  c.w.run_for(200ms); // linked, and not let in yet
+  REQUIRE(c.view(0).members.size() == 3);
+  c.w.crash(2);
+  const auto took = c.time_until([&] { return c.view(0).members.size() == 2; });
+  REQUIRE(took);
+  CHECK(*took <= 10ms);
+}
+
 TEST_CASE("two halves are one again within 300 ms") {
   for (const auto n : sizes{2, 4, 8, 12}) {
     cluster_of c{n};

@@ -35,6 +35,7 @@ public:
     while (world_.now() < end) {
       world_.run_for(100ms);
       locks_.on_time(world_);
+      names_.on_time(world_);
     }
     if (dice_.one_in(2)) {
       partition(4s);

@@ -154,7 +154,7 @@ void lock_witness::granting(const world& w, std::size_t home,
         || revoked_.contains(other_request))
       continue;
     const auto& holder = w.nodes()[other.node];
-    require(!view.has(holder.id) || view_of(w, other.node).id != view.id,
+    require(!view.has(holder.id),
             "a lock is granted to two in one view: " + wish.resource);
     if (strict_)
       require(holder.frozen, "a strict lock is granted to two: " + wish.resource
@@ -261,7 +261,7 @@ void name_witness::removing(const world& w, std::size_t node,
                             std::uint64_t request, const std::string& name) {
   const auto* const record = w.nodes()[node].machine->names().replica().find(
     name);
-  removals_[request] = {record == nullptr ? 0 : record->op, false};
+  removals_[request] = {node, record == nullptr ? 0 : record->op, false};
   if (record != nullptr)
     all_.at(record->op).maybe_removed = true;
 }
@@ -276,6 +276,9 @@ void name_witness::crashed(std::size_t node) {
   for (auto& [request, one] : all_)
     if (one.node == node)
       one.dead = one.answered = true;
+  for (auto& [request, one] : removals_)
+    if (one.node == node)
+      one.answered = true;
   for (auto* const table : {&versions_, &greatest_})
     std::erase_if(*table, [&](const auto& v) { return v.first.first == node; });
 }
@@ -344,6 +347,13 @@ void name_witness::check_read_own_write(const world& w,
   }
 }
 
+void name_witness::on_time(const world& w) const {
+  for (const auto& [request, one] : all_)
+    require(one.answered || !w.is_up(one.node)
+              || w.now() <= one.wish.deadline + 1ms,
+            "a name wish is open after its deadline");
+}
+
 void name_witness::at_rest(const world& w) const {
   const core::names::table* all = nullptr;
   for (std::size_t i = 0; i < w.nodes().size(); ++i) {
@@ -361,7 +371,10 @@ void name_witness::at_rest(const world& w) const {
     return;
   for (const auto& [name, record] : *all)
     require(!all_.at(record.op).dead, "at rest a dead owner has " + name);
+  for (const auto& [request, one] : removals_)
+    require(one.answered, "at rest a removal is open");
   for (const auto& [request, one] : all_) {
+    require(one.answered, "at rest a registration is open");
     const auto at = all->find(one.wish.name);
     const bool there = at != all->end() && at->second.op == request;
     if (one.told && !one.lost && !one.dead && !one.maybe_removed)

@@ -115,6 +115,7 @@ public:
   void owner_gone(std::uint64_t actor);
   void acted(const world& w, std::size_t node, const cluster::effect& what);
   void crashed(std::size_t node);
+  void on_time(const world& w) const;
   void at_rest(const world& w) const;
 
 private:
@@ -132,6 +133,7 @@ private:
   };
 
   struct removal {
+    std::size_t node;
     std::uint64_t target; ///< the registration that was seen; 0: none
     bool answered = false;
   };

@@ -172,10 +172,9 @@ void world::send(std::size_t from, const cluster::send_message& what) {
   if (tamper)
     tamper(nodes_[from].id, what.to, message);
   const auto sender = nodes_[from].id;
+  // What is under way arrives, even if the sender dies meanwhile.
   later_at(to, arrives - now_,
-           [this, from, to, session, sender, message = std::move(message)] {
-             if (sessions_[from][to] != session)
-               return;
+           [this, to, sender, message = std::move(message)] {
              turn(to, [&](auto& m, const auto& c) {
                return m.receive(sender, message, c);
              });
@@ -241,10 +240,12 @@ void world::crash(std::size_t index) {
     if (!reaches || !runs(other))
       continue;
     const auto id = n.id;
-    later_at(other, delay(), [this, other, id] {
-      turn(other,
-           [&](auto& m, const auto& c) { return m.unlinked(id, true, c); });
-    });
+    later_at(other, std::max(arrivals_[index][other] - now_, delay()),
+             [this, other, id] {
+               turn(other, [&](auto& m, const auto& c) {
+                 return m.unlinked(id, true, c);
+               });
+             });
   }
 }
 

@@ -25,11 +25,13 @@ std::vector<body> channels::receive(const core::node_id& from, packet&& what,
   if (what.view != view_ || at == channels_.end())
     return result;
   auto& c = at->second;
-  for (; c.first < what.received && !c.kept.empty(); ++c.first)
+  const bool progress = c.first < what.received;
+  for (; c.first < std::min(what.received, c.next); ++c.first)
     c.kept.pop_front();
-  c.next = std::max(c.next, c.first);
   if (c.kept.empty())
     c.repeat = core::never;
+  else if (progress)
+    c.repeat = now + repeat_after;
   auto position = what.first;
   for (auto& one : what.bodies) {
     // Wraps around for what was received before.
@@ -55,7 +57,8 @@ void channels::relinked(const core::node_id& peer) {
 void channels::flush_one(const core::view_id& view, const core::node_id& to,
                          channel& c, core::instant now,
                          std::vector<outgoing>& out) {
-  if (now >= c.repeat)
+  const bool repeats = now >= c.repeat;
+  if (repeats)
     c.next = c.first;
   const auto end = c.first + c.kept.size();
   if (c.next == end && now < c.acknowledge)
@@ -67,7 +70,7 @@ void channels::flush_one(const core::view_id& view, const core::node_id& to,
     out.push_back({to, std::move(what)});
   } while (c.next < end);
   c.acknowledge = core::never;
-  if (!c.kept.empty())
+  if (!c.kept.empty() && (repeats || c.repeat == core::never))
     c.repeat = now + repeat_after;
 }
 

@@ -119,7 +119,7 @@ public:
     return used_ >= most_;
   }
 
-  /// REQUIRES: not used up.
+  /// REQUIRES: not used up, but by a few that nobody compares.
   std::uint64_t next() noexcept {
     return base_ | ++used_;
   }

@@ -109,7 +109,8 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
 
 void lock_client::enter(const core::view& current, wishes& out) {
   view_ = current;
-  for (const auto& [request, mine] : entries_) {
+  for (auto& [request, mine] : entries_) {
+    mine.unclaimed = mine.is == state::releasing;
     if (mine.is == state::waiting)
       ask(mine, out);
     else if (mine.is == state::held)
@@ -122,7 +123,7 @@ void lock_client::enter(const core::view& current, wishes& out) {
 
 void lock_client::home_is_ready(const core::node_id& home, wishes& out) {
   for (auto at = entries_.begin(); at != entries_.end();) {
-    if (at->second.is != state::releasing
+    if (!at->second.unclaimed
         || core::home_of(at->second.wish.resource, view_) != home) {
       ++at;
       continue;

@@ -89,6 +89,7 @@ public:
     std::uint64_t ticket = 0;
     std::uint64_t token = 0;
     std::uint64_t holds = 0; ///< times that it was locked
+    bool unclaimed = false;  ///< no home of the view was told of it
   };
 
   /// By request.

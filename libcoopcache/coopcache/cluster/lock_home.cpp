@@ -18,9 +18,7 @@ void lock_home::on(const core::node_id& from, const lock_request& what,
   const core::lock_key who{from, what.seq};
   if (locks_.knows(who))
     return;
-  auto ticket = what.ticket;
-  if (ticket == 0 && !tickets_.used_up())
-    ticket = tickets_.next();
+  const auto ticket = what.ticket != 0 ? what.ticket : tickets_.next();
   locks_.wait(who, what.resource, what.requester, ticket);
   if (what.once)
     once_.insert(who);
@@ -31,6 +29,8 @@ void lock_home::on(const core::node_id& from, const lock_request& what,
 }
 
 void lock_home::on(const core::node_id& from, const lock_claim& what) {
+  if (!expected_.contains(from))
+    return; // it has said that it has told all
   locks_.hold({from, what.seq}, what.resource, what.requester, what.token);
 }
 
@@ -39,8 +39,8 @@ void lock_home::on(const core::node_id& from, const lock_release& what,
   const core::lock_key who{from, what.seq};
   once_.erase(who);
   const auto resource = locks_.remove(who);
-  if (!resource.empty() && open())
-    serve(resource, out);
+  if (resource && open())
+    serve(*resource, out);
   out.send(from, lock_released{what.seq});
 }
 
@@ -62,12 +62,12 @@ void lock_home::grants(bool may, wishes& out) {
 }
 
 void lock_home::serve(const std::string& resource, wishes& out) {
-  const auto next = [this] { return used_up() ? 0 : tokens_.next(); };
+  const auto next = [this] { return tokens_.used_up() ? 0 : tokens_.next(); };
   for (const auto& [who, token] : locks_.serve(resource, next)) {
     once_.erase(who);
     out.send(who.node, lock_granted{who.seq, token});
   }
-  if (!used_up())
+  if (!tokens_.used_up())
     refuse_once(resource, out);
 }
 

@@ -24,7 +24,8 @@ namespace coopcache::cluster {
 /// 3. Tokens grow, also across homes and views.
 class lock_home {
 public:
-  explicit lock_home(const numbers& tokens) : tokens_(tokens) {
+  explicit lock_home(const numbers& tokens)
+    : tokens_(tokens), tickets_(tokens) {
   }
 
   /// Forgets everything, and waits for the claims of all members.
@@ -42,7 +43,7 @@ public:
 
   /// Whether a new view is needed to go on granting.
   [[nodiscard]] bool used_up() const noexcept {
-    return tokens_.used_up();
+    return tokens_.used_up() || tickets_.used_up();
   }
 
   [[nodiscard]] const core::locks& table() const noexcept {

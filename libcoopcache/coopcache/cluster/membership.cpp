@@ -15,6 +15,26 @@ constexpr unsigned free_losses = 3;
 constexpr std::chrono::seconds loss_memory{20};
 constexpr std::chrono::seconds longest_back_off{5};
 
+/// Nanoseconds beyond every sensible setting: 73 years.
+constexpr std::uint64_t far = std::uint64_t{1} << 61;
+
+bool is_sensible(const core::view_id& id) {
+  return id.number < largest_view_number;
+}
+
+/// Whether the numbers in a message can be meant.
+bool is_sensible(const message& what) {
+  const auto* const b = std::get_if<beat>(&what);
+  const auto* const p = std::get_if<propose>(&what);
+  const auto* const r = std::get_if<refuse>(&what);
+  const auto* const i = std::get_if<install>(&what);
+  return (b == nullptr
+          || (is_sensible(b->installed.id) && is_sensible(b->promised)))
+         && (p == nullptr || is_sensible(p->next.id))
+         && (r == nullptr || is_sensible(r->promised))
+         && (i == nullptr || is_sensible(i->next.id));
+}
+
 bool contains(const std::vector<core::node_id>& all, const core::node_id& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
@@ -99,6 +119,31 @@ void membership::lose_the_silent(core::instant now, effects& out) {
     out.emplace_back(drop_link{current->first});
     lose(current, false, now);
   }
+}
+
+// An incarnation never comes back; it matters as long as somebody counts on it.
+void membership::forget_dead() {
+  std::erase_if(dead_, [this](const core::node_id& id) {
+    return !installed_.has(id)
+           && std::none_of(peers_.begin(), peers_.end(),
+                           [&](const auto& other) {
+                             return contains(other.second.last.links, id)
+                                    || other.second.last.installed.has(id);
+                           });
+  });
+}
+
+// Who was lost several times of late has to stay away for a while.
+bool membership::is_held_back(const core::node_id& id,
+                              core::instant now) const {
+  const auto lost = losses_.find(id.name);
+  if (installed_.has(id) || lost == losses_.end()
+      || lost->second.count <= free_losses)
+    return false;
+  const auto excess = std::min(lost->second.count - free_losses, 10u);
+  return now - lost->second.last
+         < std::min<std::chrono::nanoseconds>(settings_.settle * (1 << excess),
+                                              longest_back_off);
 }
 
 void membership::forget_old_losses(core::instant now) {
@@ -217,7 +262,8 @@ void membership::on(const core::node_id& from, const beat& what,
                     || info.last.leaving != what.leaving
                     || info.last.starting != what.starting;
   info.to_echo = what.sent;
-  if (what.echo != 0 && what.installed.id == installed_.id)
+  if (what.echo != 0 && what.installed.id == installed_.id
+      && what.echo <= to_number(at.now))
     info.permitted = std::max(info.permitted, to_instant(what.echo));
   info.last = what;
   info.spoke = true;
@@ -239,8 +285,10 @@ void membership::on(const core::node_id& from, const beat& what,
 void membership::on(const core::node_id& from, const propose& what,
                     const clocks& at, effects& out) {
   note_number(what.next.id.number);
-  if (what.next.id < promised_
-      || (what.next.id == promised_ && pending_ != what.next)) {
+  // Numbers of views that some member is in after each other differ: tokens are
+  // made of them.
+  const bool again = what.next.id == promised_ && pending_ == what.next;
+  if (!again && what.next.id.number <= promised_.number) {
     out.emplace_back(send_message{from, refuse{what.next.id, promised_}});
     return;
   }
@@ -249,7 +297,10 @@ void membership::on(const core::node_id& from, const propose& what,
   };
   const auto& all = what.next.members;
   if (leaving_ || starting_ || !what.next.has(self_)
-      || !std::all_of(all.begin(), all.end(), reachable)) {
+      || !std::all_of(all.begin(), all.end(), reachable)
+      || std::any_of(all.begin(), all.end(), [&](const auto& id) {
+           return is_held_back(id, at.now);
+         })) {
     // The proposer will see the reason in our next beat.
     beat_due_ = true;
     return;
@@ -279,13 +330,11 @@ void membership::on(const core::node_id& from, const accept& what,
     return;
   auto& mine = found->second;
   mine.missing.erase(from);
+  const std::chrono::nanoseconds wait{
+    static_cast<std::int64_t>(std::min(what.wait, far))};
   mine.ready = std::max(mine.ready,
                         core::later(at.now,
-                                    std::chrono::nanoseconds{
-                                      static_cast<std::int64_t>(
-                                        std::min<std::uint64_t>(what.wait,
-                                                                ~std::uint32_t{
-                                                                  0}))}));
+                                    std::min(wait, permission_length())));
 }
 
 void membership::on(const core::node_id&, const refuse& what, const clocks&,
@@ -308,18 +357,13 @@ void membership::enter(core::view next, core::instant now, effects& out) {
   renewing_ = false;
   entered_at_ = now;
   forming_ = forming_ && installed_.members.size() == 1;
-  std::erase_if(dead_, [this](const core::node_id& id) {
-    return std::none_of(peers_.begin(), peers_.end(), [&](const auto& other) {
-      return contains(other.second.last.links, id)
-             || other.second.last.installed.has(id);
-    });
-  });
+  forget_dead();
   out.emplace_back(view_installed{});
   recompute(now);
   send_beats(now, out);
 }
 
-std::vector<candidate> membership::known() const {
+std::vector<candidate> membership::known(core::instant now) const {
   std::map<core::node_id, candidate> all;
   std::map<core::view_id, std::size_t> sizes; // as far as they can be seen
   std::map<core::node_id, core::view_id> views;
@@ -330,25 +374,33 @@ std::vector<candidate> membership::known() const {
     entry.id = id;
     return &entry;
   };
-  const auto takes_part = [](const peer& info) {
-    return info.spoke && !info.last.leaving && !info.last.starting;
+  const auto takes_part = [&](const core::node_id& id, const peer& info) {
+    return info.spoke && !info.last.leaving && !info.last.starting
+           && !is_held_back(id, now);
   };
   auto* const own = add(self_, installed_.id);
   for (const auto& [id, info] : peers_)
-    if (takes_part(info)) {
+    if (takes_part(id, info)) {
       own->links.push_back(id);
       add(id, info.last.installed.id)->links = info.last.links;
     }
   // Who is known by hearsay only: its links are those that others report.
   for (const auto& [id, info] : peers_) {
-    if (!takes_part(info))
+    if (!takes_part(id, info))
       continue;
     const auto& in = info.last.installed;
     for (const auto& other : info.last.links)
-      if (other != self_ && !peers_.contains(other) && !dead_.contains(other))
+      if (other != self_ && !peers_.contains(other) && !dead_.contains(other)
+          && !is_held_back(other, now))
         add(other, in.has(other) ? in.id : core::view_id{})
           ->links.push_back(id);
   }
+  // Of two such nobody here can say anything: they count as linked.
+  for (auto& [id, entry] : all)
+    for (auto& [other, unused] : all)
+      if (id != other && id != self_ && other != self_ && !peers_.contains(id)
+          && !peers_.contains(other))
+        entry.links.push_back(other);
   std::vector<candidate> result;
   result.reserve(all.size());
   for (auto& [id, entry] : all) {
@@ -361,7 +413,7 @@ std::vector<candidate> membership::known() const {
 
 void membership::recompute(core::instant now) {
   auto target = leaving_ || starting_ ? std::vector{self_}
-                                      : component_of(self_, known());
+                                      : component_of(self_, known(now));
   if (target == target_)
     return;
   target_ = std::move(target);
@@ -396,23 +448,12 @@ bool membership::needs_change(core::instant now) const {
 std::chrono::nanoseconds membership::patience() const {
   if (loses_the_silent())
     return settings_.beat + settings_.settle;
-  std::chrono::nanoseconds result{0};
-  for (const auto& id : target_) {
-    if (installed_.has(id))
-      continue;
-    result = std::max(result, settings_.settle);
-    const auto lost = losses_.find(id.name);
-    if (lost == losses_.end() || lost->second.count <= free_losses)
-      continue;
-    const auto excess = std::min(lost->second.count - free_losses, 10u);
-    result = std::max<
-      std::chrono::nanoseconds>(result,
-                                std::min<
-                                  std::chrono::nanoseconds>(settings_.settle
-                                                              * (1 << excess),
-                                                            longest_back_off));
-  }
-  return result;
+  const auto stays = [this](const auto& id) { return contains(target_, id); };
+  const bool loses = !std::all_of(installed_.members.begin(),
+                                  installed_.members.end(), stays);
+  const auto is_member = [this](const auto& id) { return installed_.has(id); };
+  const bool gains = !std::all_of(target_.begin(), target_.end(), is_member);
+  return gains && !loses ? settings_.settle : std::chrono::nanoseconds{0};
 }
 
 bool membership::is_settled(core::instant now) const {
@@ -501,7 +542,7 @@ void membership::receive(const core::node_id& from, const message& what,
                          const clocks& at, effects& out) {
   note_time(at.now);
   const auto info = peers_.find(from);
-  if (info == peers_.end())
+  if (info == peers_.end() || !is_sensible(what))
     return;
   info->second.heard = at.now;
   std::visit(
@@ -517,7 +558,9 @@ void membership::tick(const clocks& at, effects& out) {
   note_time(at.now);
   lose_the_silent(at.now, out);
   forget_old_losses(at.now);
+  forget_dead();
   end_start(at.now);
+  recompute(at.now); // somebody may be held back no longer
   if (at.now >= next_beat_)
     send_beats(at.now, out);
   act(at, out);

@@ -22,6 +22,9 @@ struct clocks {
   std::uint64_t wall = 0; ///< Unix time in ms; may jump
 };
 
+/// Numbers of views stay below it; those of peers that do not are not believed.
+inline constexpr std::uint64_t largest_view_number = std::uint64_t{1} << 42;
+
 struct membership_settings {
   /// After so long a silence a link counts as broken.
   std::chrono::nanoseconds detection{std::chrono::milliseconds{1500}};
@@ -202,7 +205,10 @@ private:
   [[nodiscard]] core::instant
   permission_end(const core::view& next,
                  const std::vector<core::node_id>& dead) const;
-  [[nodiscard]] std::vector<candidate> known() const;
+  [[nodiscard]] std::vector<candidate> known(core::instant now) const;
+  [[nodiscard]] bool is_held_back(const core::node_id& id,
+                                  core::instant now) const;
+  void forget_dead();
   [[nodiscard]] std::vector<core::node_id> dead() const;
   [[nodiscard]] std::chrono::nanoseconds permission_length() const noexcept;
 

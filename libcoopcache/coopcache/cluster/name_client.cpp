@@ -235,7 +235,15 @@ core::names_digest name_client::digest(const core::node_id& home) const {
   return result;
 }
 
+void name_client::give_up(wishes& out) {
+  for (auto& [request, what] : ops_)
+    answer(request, what, verdict::cancelled, out);
+  ops_.clear();
+}
+
 void name_client::on(const core::node_id& home, const name_state& what) {
+  if (!what.disputed && what.record.owner.actor == 0)
+    return;
   told_[home].push_back(what);
 }
 
@@ -277,7 +285,8 @@ void name_client::tick(core::instant now, verdict late, wishes& out) {
     out.send(core::home_of(late_one.name, view_),
              name_cancel{request, late_one.name});
     const auto* const now_there = replica_.find(late_one.name);
-    if (late_one.applied && now_there != nullptr && now_there->op == request)
+    if (late_one.applied && now_there != nullptr && now_there->op == request
+        && now_there->owner == late_one.owner)
       announce_gone(late_one.name, *now_there, out);
   }
 }

@@ -62,6 +62,9 @@ public:
   /// claims of all parts have been sent.
   void repeat(wishes& out);
 
+  /// Ends all wishes: the node leaves.
+  void give_up(wishes& out);
+
   void on(const core::node_id& home, const name_update& what, wishes& out);
   void on(const name_gone& what, wishes& out);
   void on(const name_reply& what, wishes& out);

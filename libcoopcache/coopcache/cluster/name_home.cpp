@@ -21,7 +21,10 @@ void name_home::enter(const core::view& current) {
 // -- after a view change
 // -------------------------------------------------------
 
-void name_home::on(const core::node_id&, const name_claim& what) {
+void name_home::on(const core::node_id& from, const name_claim& what) {
+  if (!expected_.contains(from) || what.record.owner.node != from
+      || what.record.owner.actor == 0)
+    return; // only a node itself knows of its actors
   claims_[what.name].push_back(what.record);
 }
 

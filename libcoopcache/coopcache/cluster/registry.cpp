@@ -51,6 +51,7 @@ registry::effects registry::receive(const core::node_id& from, message what,
   membership::effects done;
   membership_.receive(from, what, at, done);
   take(done, at);
+  begin(at); // it may have promised a view just now
   if (auto* const p = std::get_if<packet>(&what))
     deliver(from, std::move(*p), at);
   return finish(at);
@@ -80,6 +81,7 @@ registry::effects registry::leave(const clocks& at) {
   begin(at);
   membership::effects done;
   lock_client_.give_up(wishes_);
+  name_client_.give_up(wishes_);
   membership_.leave(at, done);
   take(done, at);
   return finish(at);
@@ -130,7 +132,10 @@ registry::effects registry::remove(std::uint64_t request,
                                    std::optional<std::uint64_t> owner,
                                    core::instant deadline, const clocks& at) {
   begin(at);
-  name_client_.remove(request, name, owner, deadline, wishes_);
+  if (membership_.leaving())
+    wishes_.effects.emplace_back(name_answer{request, verdict::cancelled});
+  else
+    name_client_.remove(request, name, owner, deadline, wishes_);
   return finish(at);
 }
 

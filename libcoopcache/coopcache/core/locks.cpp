@@ -23,35 +23,38 @@ auto first_fit(Queue& waiters, const std::vector<locks::holder>& holders) {
 
 void locks::wait(const lock_key& who, std::string_view resource,
                  std::string_view requester, std::uint64_t ticket) {
-  if (!places_.emplace(who, resource).second)
+  if (places_.contains(who))
     return;
-  auto& waiters = locks_[std::string{resource}].queue;
-  while (waiters.contains(ticket))
+  std::string name{resource};
+  auto& waiters = locks_[name].queue;
+  while (ticket == 0 || waiters.contains(ticket))
     ++ticket;
   waiters.emplace(ticket, waiter{who, std::string{requester}});
+  places_.emplace(who, place{std::move(name), ticket});
 }
 
 void locks::hold(const lock_key& who, std::string_view resource,
                  std::string_view requester, std::uint64_t token) {
-  if (!places_.emplace(who, resource).second)
-    return;
-  locks_[std::string{resource}].holders.push_back(
-    {who, std::string{requester}, token});
+  std::string name{resource};
+  if (places_.emplace(who, place{name, 0}).second)
+    locks_[name].holders.push_back({who, std::string{requester}, token});
 }
 
-std::string locks::remove(const lock_key& who) {
-  const auto place = places_.find(who);
-  if (place == places_.end())
-    return {};
-  auto resource = std::move(place->second);
-  places_.erase(place);
+std::optional<std::string> locks::remove(const lock_key& who) {
+  const auto at_place = places_.find(who);
+  if (at_place == places_.end())
+    return std::nullopt;
+  auto [resource, ticket] = std::move(at_place->second);
+  places_.erase(at_place);
   const auto at = locks_.find(resource);
   auto& [holders, waiters] = at->second;
-  std::erase_if(holders, [&](const holder& h) { return h.who == who; });
-  std::erase_if(waiters, [&](const auto& w) { return w.second.who == who; });
+  if (ticket != 0)
+    waiters.erase(ticket);
+  else
+    std::erase_if(holders, [&](const holder& h) { return h.who == who; });
   if (holders.empty() && waiters.empty())
     locks_.erase(at);
-  return resource;
+  return std::move(resource);
 }
 
 const lock_key* locks::next_to_hold(const std::string& resource) const {
@@ -65,6 +68,7 @@ const lock_key* locks::next_to_hold(const std::string& resource) const {
 void locks::promote(const std::string& resource, const grant& to) {
   auto& [holders, waiters] = locks_.find(resource)->second;
   const auto fit = first_fit(waiters, holders);
+  places_.find(to.who)->second.ticket = 0;
   holders.push_back({to.who, std::move(fit->second.requester), to.token});
   waiters.erase(fit);
 }
@@ -95,12 +99,8 @@ std::vector<std::string> locks::resources() const {
 }
 
 bool locks::waits(const lock_key& who) const {
-  const auto place = places_.find(who);
-  if (place == places_.end())
-    return false;
-  const auto& holders = locks_.find(place->second)->second.holders;
-  return std::none_of(holders.begin(), holders.end(),
-                      [&](const holder& h) { return h.who == who; });
+  const auto at = places_.find(who);
+  return at != places_.end() && at->second.ticket != 0;
 }
 
 const locks::lock* locks::find(std::string_view resource) const {

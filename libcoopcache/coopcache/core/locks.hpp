@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -49,8 +49,8 @@ public:
   void hold(const lock_key& who, std::string_view resource,
             std::string_view requester, std::uint64_t token);
 
-  /// Forgets a holder or waiter, and returns its resource; empty if unknown.
-  std::string remove(const lock_key& who);
+  /// Forgets a holder or waiter, and returns its resource; none if unknown.
+  std::optional<std::string> remove(const lock_key& who);
 
   /// Grants what can be granted of `resource`: to waiters of the requester
   /// that holds it, or, if it is free, to the one that waits longest and to
@@ -107,7 +107,13 @@ private:
   void promote(const std::string& resource, const grant& to);
 
   std::map<std::string, lock, std::less<>> locks_;
-  std::map<lock_key, std::string> places_;
+
+  struct place {
+    std::string resource;
+    std::uint64_t ticket = 0; ///< 0: it holds
+  };
+
+  std::map<lock_key, place> places_;
 };
 
 } // namespace coopcache::core
