@@ -36,11 +36,12 @@ TEST_CASE("the older node goes before the younger, then the name decides") {
 
 TEST_CASE("each member is the home of its share") {
   const auto five = view_of(5);
-  std::map<std::string, int> homes;
+  std::map<std::string, int> shares;
+  const core::homes homes{five};
   for (std::size_t i = 0; i < 5000; ++i)
-    ++homes[home_of(resource(i), five).name];
-  CHECK(homes.size() == 5);
-  for (const auto& [name, share] : homes) {
+    ++shares[homes.of(resource(i)).name];
+  CHECK(shares.size() == 5);
+  for (const auto& [name, share] : shares) {
     CHECK(share > 800);
     CHECK(share < 1200);
   }
@@ -50,19 +51,22 @@ TEST_CASE("when a member goes only its own resources move") {
   const auto five = view_of(5);
   auto four = five;
   four.members.erase(four.members.begin() + 2);
+  const core::homes before{five};
+  const core::homes after{four};
   for (std::size_t i = 0; i < 1000; ++i) {
-    const auto& before = home_of(resource(i), five);
-    if (before != five.members[2])
-      CHECK(home_of(resource(i), four) == before);
+    const auto& home = before.of(resource(i));
+    if (home != five.members[2])
+      CHECK(after.of(resource(i)) == home);
   }
 }
 
 TEST_CASE("a member that comes back is the home of the same resources") {
   auto now = view_of(4);
-  const auto before = now;
+  const core::homes before{now};
   now.members[1].incarnation += 7;
+  const core::homes after{now};
   for (std::size_t i = 0; i < 100; ++i)
-    CHECK(home_of(resource(i), now).name == home_of(resource(i), before).name);
+    CHECK(after.of(resource(i)).name == before.of(resource(i)).name);
 }
 
 TEST_CASE("the hash is the same in every version") {

@@ -121,7 +121,7 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
     std::string seen;
     for (; seed <= row.seeds && seen.empty(); ++seed) {
       try {
-        static_cast<void>(sim::run_storm(seed, {row.tamper}));
+        static_cast<void>(sim::run_storm(seed, row.tamper));
       } catch (const sim::violation& broken) {
         seen = broken.what();
       }

@@ -132,7 +132,7 @@ public:
   /// The node that a resource falls to, in the view of `node`.
   [[nodiscard]] std::size_t home(const std::string& resource,
                                  std::size_t node = 0) const {
-    return w.index_of(core::home_of(resource, view(node)));
+    return w.index_of(core::homes{view(node)}.of(resource));
   }
 
   /// Some resource that falls to `node`.
@@ -181,8 +181,7 @@ private:
 
 } // namespace
 
-// -- membership
-// ----------------------------------------------------------------
+// -- membership ---------------------------------------------------------------
 
 TEST_CASE("nodes that start together make one view") {
   for (const auto n : sizes{1, 2, 3, 5, 8}) {
@@ -415,8 +414,7 @@ TEST_CASE("a healthy view change pauses grants for at most 20 ms") {
   CHECK(longest > 0ms);
 }
 
-// -- locks
-// ---------------------------------------------------------------------
+// -- locks --------------------------------------------------------------------
 
 TEST_CASE("an uncontended lock costs one round trip, at the home none") {
   for (const auto n : sizes{1, 3, 8}) {
@@ -553,8 +551,7 @@ TEST_CASE("a home that has used its numbers up asks for a new view") {
   }
 }
 
-// -- names
-// ---------------------------------------------------------------------
+// -- names --------------------------------------------------------------------
 
 TEST_CASE("of two nodes that register one name at once one gets yes") {
   cluster_of c{3};

@@ -16,11 +16,11 @@ const std::vector<std::string> names{"a", "b", "c"};
 
 class storm : public witness {
 public:
-  storm(std::uint64_t seed, const sabotage& how)
+  storm(std::uint64_t seed, const tampering& tamper)
     : dice_(seed * 2 + 1), count_(3 + dice_.below(5)), strict_(dice_.one_in(4)),
       world_(seed, settings(), sky()), locks_(strict_) {
     world_.seen_by = this;
-    world_.tamper = how.tamper;
+    world_.tamper = tamper;
     world_.on_effect = [this](std::size_t node, const cluster::effect& what) {
       answer(node, what);
     };
@@ -85,8 +85,6 @@ private:
   struct client {
     std::uint64_t id = 0;
     std::uint64_t asked = 0; ///< request that is not answered
-    std::uint64_t holds = 0; ///< request that was granted
-    std::uint64_t again = 0; ///< times that it is to be given back
     std::string resource;
     std::string requester;
   };
@@ -133,8 +131,7 @@ private:
     plan_names(node, world_.nodes()[node].life);
   }
 
-  // -- locks
-  // -------------------------------------------------------------------
+  // -- locks ------------------------------------------------------------------
 
   void plan(std::size_t node, std::size_t i) {
     const auto id = clients_[node][i].id;
@@ -269,8 +266,7 @@ private:
               });
   }
 
-  // -- names
-  // -------------------------------------------------------------------
+  // -- names ------------------------------------------------------------------
 
   void plan_names(std::size_t node, std::uint64_t life) {
     world_.at(world_.now() + some(300ms), [this, node, life] {
@@ -311,8 +307,7 @@ private:
     }
   }
 
-  // -- faults
-  // ------------------------------------------------------------------
+  // -- faults -----------------------------------------------------------------
 
   void schedule_faults(instant end) {
     const auto n = 1 + dice_.below(12);
@@ -425,8 +420,7 @@ private:
         plan(node, i);
   }
 
-  // -- trace
-  // -------------------------------------------------------------------
+  // -- trace ------------------------------------------------------------------
 
   void note(const std::string& what) const {
     if (trace_)
@@ -555,9 +549,8 @@ void storm::trace(std::size_t node, const cluster::effect& what) const {
 
 } // namespace
 
-tally run_storm(std::uint64_t seed, const sabotage& how) {
-  storm s{seed, how};
-  return s.run();
+tally run_storm(std::uint64_t seed, const tampering& tamper) {
+  return storm{seed, tamper}.run();
 }
 
 } // namespace coopcache::sim

@@ -21,13 +21,9 @@ struct tally {
   std::size_t messages = 0;
 };
 
-/// How a run is to be made worse than nature: see `mutations` in the tests.
-struct sabotage {
-  tampering tamper;
-};
-
 /// One whole run: nodes start, clients work, faults happen, then all is healed,
-/// clients finish, and everything has to be at rest. @throws violation.
-tally run_storm(std::uint64_t seed, const sabotage& how = {});
+/// clients finish, and everything has to be at rest. `tamper` makes it worse
+/// than nature. @throws violation.
+tally run_storm(std::uint64_t seed, const tampering& tamper = {});
 
 } // namespace coopcache::sim

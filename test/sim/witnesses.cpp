@@ -23,8 +23,7 @@ std::string name_of(const world& w, std::size_t node) {
 
 } // namespace
 
-// -- membership
-// ----------------------------------------------------------------
+// -- membership ---------------------------------------------------------------
 
 void membership_witness::acted(const world& w, std::size_t node,
                                const cluster::effect& what) {
@@ -78,8 +77,7 @@ void membership_witness::at_rest(const world& w) const {
             "at rest the view has other members than run: " + name_of(w, i));
 }
 
-// -- locks
-// ---------------------------------------------------------------------
+// -- locks --------------------------------------------------------------------
 
 void lock_witness::wished(const world&, std::size_t node,
                           const cluster::lock_wish& wish) {
@@ -196,7 +194,7 @@ void lock_witness::granted(const world& w, std::size_t node,
     what.request);
   if (again)
     return; // counted with the first
-  if (core::home_of(wish.resource, view_of(w, node)) == w.nodes()[node].id)
+  if (core::homes{view_of(w, node)}.of(wish.resource) == w.nodes()[node].id)
     granting(w, node, what.request, what.token);
   auto& got = got_[{w.nodes()[node].id, wish.resource}];
   require(got < what.token, "a token has not grown: " + wish.resource);
@@ -246,8 +244,7 @@ void lock_witness::at_rest(const world& w) const {
   }
 }
 
-// -- names
-// ---------------------------------------------------------------------
+// -- names --------------------------------------------------------------------
 
 void name_witness::wished(const world&, std::size_t node,
                           const cluster::name_wish& wish) {

@@ -1,7 +1,6 @@
 #include "sim/world.hpp"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 namespace coopcache::sim {
@@ -23,11 +22,9 @@ std::size_t world::add_node() {
                  - static_cast<std::int64_t>(sky_.skew);
   made.offset = std::chrono::milliseconds{dice_.below(100'000'000)};
   nodes_.push_back(std::move(made));
-  for (auto* const table : {&cuts_}) {
-    for (auto& row : *table)
-      row.push_back(false);
-    table->emplace_back(nodes_.size(), false);
-  }
+  for (auto& row : cuts_)
+    row.push_back(false);
+  cuts_.emplace_back(nodes_.size(), false);
   for (auto& row : sessions_)
     row.push_back(0);
   sessions_.emplace_back(nodes_.size(), 0);
@@ -103,8 +100,7 @@ nanos world::delay() {
   return sky_.least + nanos{dice_.below(span + 1)};
 }
 
-// -- turns
-// ---------------------------------------------------------------------
+// -- turns --------------------------------------------------------------------
 
 void world::turn(std::size_t index,
                  const std::function<cluster::registry::effects(
@@ -181,8 +177,7 @@ void world::send(std::size_t from, const cluster::send_message& what) {
            });
 }
 
-// -- links
-// ---------------------------------------------------------------------
+// -- links --------------------------------------------------------------------
 
 void world::dial_all() {
   for (std::size_t a = 0; a < nodes_.size(); ++a)
@@ -219,8 +214,7 @@ void world::close_link(std::size_t from, std::size_t to) {
   });
 }
 
-// -- faults
-// --------------------------------------------------------------------
+// -- faults -------------------------------------------------------------------
 
 void world::crash(std::size_t index) {
   if (!runs(index))
@@ -286,8 +280,7 @@ void world::heal_network() {
     std::fill(row.begin(), row.end(), false);
 }
 
-// -- clients
-// -------------------------------------------------------------------
+// -- clients ------------------------------------------------------------------
 
 void world::lock(std::size_t index, cluster::lock_wish wish) {
   if (wish.deadline != core::never)

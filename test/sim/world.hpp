@@ -87,8 +87,7 @@ public:
     run_until(now_ + time);
   }
 
-  // -- faults
-  // ------------------------------------------------------------------
+  // -- faults -----------------------------------------------------------------
 
   void crash(std::size_t node);
   void restart(std::size_t node);
@@ -106,8 +105,7 @@ public:
     crash_in_install_ = k;
   }
 
-  // -- what clients do
-  // ---------------------------------------------------------
+  // -- what clients do --------------------------------------------------------
 
   void lock(std::size_t node, cluster::lock_wish wish);
   cluster::unlocked unlock(std::size_t node, std::uint64_t client,
@@ -123,8 +121,7 @@ public:
   /// Calls `f` at a time, whatever happens.
   void at(instant when, std::function<void()> f);
 
-  // -- what is
-  // -----------------------------------------------------------------
+  // -- what is ----------------------------------------------------------------
 
   [[nodiscard]] const std::vector<sim_node>& nodes() const noexcept {
     return nodes_;
@@ -143,14 +140,8 @@ public:
   [[nodiscard]] instant on_clock_of(std::size_t node, instant when) const {
     return when + nodes_[node].offset;
   }
-  [[nodiscard]] test::dice& dice() noexcept {
-    return dice_;
-  }
   [[nodiscard]] std::size_t messages() const noexcept {
     return messages_;
-  }
-  [[nodiscard]] bool is_cut(std::size_t from, std::size_t to) const {
-    return cuts_[from][to];
   }
 
   witness* seen_by = nullptr;

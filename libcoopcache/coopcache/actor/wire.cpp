@@ -4,11 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 #include <variant>
 
-// Found by the serializers through the namespaces of their arguments.
+// The serializers find these through the namespaces of their arguments.
 
 namespace coopcache::core {
 
@@ -215,23 +214,13 @@ bool inspect(Inspector& f, packet& x) {
   if (!f.apply(x.view) || !f.apply(x.first) || !f.apply(x.received)
       || !f.apply(count))
     return false;
-  if constexpr (Inspector::is_loading) {
-    x.bodies.clear();
-    for (std::uint32_t i = 0; i < count; ++i)
-      if (x.bodies.emplace_back(); !inspect_variant(f, x.bodies.back()))
-        return false;
-    return true;
-  } else {
-    for (auto& one : x.bodies)
-      if (!inspect_variant(f, one))
-        return false;
-    return true;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (i == x.bodies.size()) // one by one: nobody has vouched for the count
+      x.bodies.emplace_back();
+    if (!inspect_variant(f, x.bodies[i]))
+      return false;
   }
-}
-
-template <class Inspector>
-bool inspect_message(Inspector& f, message& x) {
-  return inspect_variant(f, x);
+  return true;
 }
 
 } // namespace coopcache::cluster
@@ -243,14 +232,14 @@ std::string encode(const cluster::message& what) {
   auto sink = sink_to(bytes);
   // Saving does not change what is saved.
   static_cast<void>(
-    cluster::inspect_message(sink, const_cast<cluster::message&>(what)));
+    cluster::inspect_variant(sink, const_cast<cluster::message&>(what)));
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 std::optional<cluster::message> decode(std::string_view bytes) {
   auto source = source_of(bytes);
   cluster::message result;
-  if (!cluster::inspect_message(source, result) || source.remaining() != 0)
+  if (!cluster::inspect_variant(source, result) || source.remaining() != 0)
     return std::nullopt;
   return result;
 }

@@ -2,17 +2,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace coopcache::cluster {
 
 namespace {
 
 using indices = std::vector<std::size_t>;
-
-bool reports(const candidate& from, const core::node_id& to) {
-  return std::find(from.links.begin(), from.links.end(), to)
-         != from.links.end();
-}
 
 /// Which candidates can talk to each other, by index.
 class graph {
@@ -21,10 +17,11 @@ public:
     : size_(known.size()), edges_(size_ * size_) {
     for (std::size_t a = 0; a < size_; ++a)
       for (std::size_t b = a + 1; b < size_; ++b)
-        edges_[a * size_ + b] = edges_[b * size_ + a] = reports(known[a],
-                                                                known[b].id)
-                                                        && reports(known[b],
-                                                                   known[a].id);
+        edges_[a * size_ + b] = edges_[b * size_
+                                       + a] = core::contains(known[a].links,
+                                                             known[b].id)
+                                              && core::contains(known[b].links,
+                                                                known[a].id);
   }
 
   [[nodiscard]] std::size_t broken(std::size_t a, const indices& among) const {
@@ -45,21 +42,15 @@ indices thin_out(indices& group, const graph& links,
                  const std::vector<candidate>& known) {
   indices out;
   for (;;) {
-    std::size_t worst = known.size();
-    std::size_t worst_broken = 0;
+    auto worst = known.size();
+    std::pair<std::size_t, std::size_t> most{0, 0}; // smallness, broken pairs
     for (const auto i : group) {
       const auto broken = links.broken(i, group);
-      if (broken == 0)
-        continue;
-      const bool smaller = worst < known.size()
-                           && known[i].view_size < known[worst].view_size;
-      const bool same = worst < known.size()
-                        && known[i].view_size == known[worst].view_size;
-      // `known` is sorted by rank: of equals the later one is the worse.
-      if (worst == known.size() || smaller
-          || (same && broken >= worst_broken)) {
+      const std::pair here{~known[i].view_size, broken};
+      // `known` is sorted by rank: of equals the later one leaves.
+      if (broken > 0 && here >= most) {
         worst = i;
-        worst_broken = broken;
+        most = here;
       }
     }
     if (worst == known.size())
@@ -87,7 +78,7 @@ std::vector<core::node_id> component_of(const core::node_id& self,
     ids.reserve(group.size());
     for (const auto i : group)
       ids.push_back(known[i].id);
-    if (rest.empty() || std::find(ids.begin(), ids.end(), self) != ids.end())
+    if (rest.empty() || core::contains(ids, self))
       return ids;
   }
 }

@@ -12,8 +12,6 @@ struct candidate {
   core::node_id id;
   std::size_t view_size = 1;        ///< candidates in the view that it is in
   std::vector<core::node_id> links; ///< whom it can talk to
-
-  friend bool operator==(const candidate&, const candidate&) = default;
 };
 
 /// The nodes that should make up one view with `self`, by rank: all connected

@@ -1,6 +1,5 @@
 #include "coopcache/cluster/lock_client.hpp"
 
-#include <iterator>
 #include <vector>
 
 namespace coopcache::cluster {
@@ -10,8 +9,8 @@ lock_client::identity lock_client::identity_of(const lock_wish& wish) {
 }
 
 void lock_client::to_home(const entry& of, body what, wishes& out) const {
-  if (!view_.members.empty())
-    out.send(core::home_of(of.wish.resource, view_), std::move(what));
+  if (!homes_.empty())
+    out.send(homes_.of(of.wish.resource), std::move(what));
 }
 
 void lock_client::ask(const entry& of, wishes& out) const {
@@ -66,6 +65,7 @@ unlocked lock_client::unlock(std::uint64_t client, const std::string& resource,
 lock_client::entries::iterator lock_client::erase(entries::iterator at) {
   const auto& [request, mine] = *at;
   deadlines_.erase({mine.wish.deadline, request});
+  unclaimed_.erase(request);
   if (const auto held = held_.find(identity_of(mine.wish));
       held != held_.end()) {
     held->second.erase(request);
@@ -108,10 +108,11 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
 }
 
 void lock_client::enter(const core::view& current, wishes& out) {
-  view_ = current;
-  for (auto& [request, mine] : entries_) {
-    mine.unclaimed = mine.is == state::releasing;
-    if (mine.is == state::waiting)
+  homes_ = core::homes{current};
+  for (const auto& [request, mine] : entries_) {
+    if (mine.is == state::releasing)
+      unclaimed_.insert(request);
+    else if (mine.is == state::waiting)
       ask(mine, out);
     else if (mine.is == state::held)
       to_home(mine,
@@ -122,14 +123,13 @@ void lock_client::enter(const core::view& current, wishes& out) {
 }
 
 void lock_client::home_is_ready(const core::node_id& home, wishes& out) {
-  for (auto at = entries_.begin(); at != entries_.end();) {
-    if (!at->second.unclaimed
-        || core::home_of(at->second.wish.resource, view_) != home) {
-      ++at;
+  const auto requests = unclaimed_;
+  for (const auto request : requests) {
+    const auto at = entries_.find(request);
+    if (homes_.of(at->second.wish.resource) != home)
       continue;
-    }
-    out.effects.emplace_back(unlock_answer{at->first});
-    at = erase(at);
+    out.effects.emplace_back(unlock_answer{request});
+    erase(at);
   }
 }
 
@@ -140,12 +140,14 @@ void lock_client::lose(entry& held, wishes& out) {
 }
 
 void lock_client::lose_all(wishes& out) {
-  for (auto& [request, mine] : entries_) {
-    if (mine.is != state::held)
-      continue;
-    to_home(mine, lock_release{request}, out);
-    lose(mine, out);
-  }
+  for (const auto& [whose, requests] : held_)
+    for (const auto request : requests) {
+      auto& mine = entries_.find(request)->second;
+      if (mine.is != state::held)
+        continue;
+      to_home(mine, lock_release{request}, out);
+      lose(mine, out);
+    }
 }
 
 void lock_client::give_up(wishes& out) {

@@ -89,7 +89,6 @@ public:
     std::uint64_t ticket = 0;
     std::uint64_t token = 0;
     std::uint64_t holds = 0; ///< times that it was locked
-    bool unclaimed = false;  ///< no home of the view was told of it
   };
 
   /// By request.
@@ -108,8 +107,9 @@ private:
   void answer(entries::iterator at, verdict how, wishes& out);
   void lose(entry& held, wishes& out);
 
-  core::view view_;
+  core::homes homes_;
   entries entries_;
+  std::set<std::uint64_t> unclaimed_; ///< released, and not told to these homes
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost
   std::map<std::uint64_t, std::set<std::uint64_t>> by_client_;
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -50,10 +51,7 @@ struct drop_link {
   core::node_id peer;
 };
 
-/// `membership::current` has changed.
-struct view_installed {};
-
-using membership_effect = std::variant<send_message, drop_link, view_installed>;
+using membership_effect = std::variant<send_message, drop_link>;
 
 /// Which nodes are members, as the members agree on it: one node's part.
 ///
@@ -125,7 +123,7 @@ public:
 
   /// Whether an id was accepted whose view is not installed.
   [[nodiscard]] bool changing() const noexcept {
-    return promised_ != installed_.id;
+    return promised_.id != installed_.id;
   }
 
   /// Whether the node still waits for its configured peers.
@@ -151,8 +149,7 @@ private:
     core::instant permitted{}; ///< own clock: the last beat that was echoed
     std::uint64_t to_echo = 0; ///< its clock
     core::instant echoed{};    ///< when it last got an echo
-    bool linked = true;
-    bool spoke = false; ///< a beat has come
+    bool spoke = false;        ///< a beat has come
     beat last;
   };
 
@@ -218,15 +215,14 @@ private:
   std::set<core::node_id> dead_; ///< of the installed view, or reported
   std::map<std::string, losses> losses_;
   core::view installed_;
-  core::view_id promised_;
-  core::view pending_; ///< the view that was promised, if it is known
+  core::view promised_; ///< the last one accepted
   std::uint64_t highest_ = 0;
   std::vector<core::node_id> target_; ///< the component as it should be
   core::instant target_since_;
   core::instant entered_at_;
   core::instant promised_at_;
   core::instant unsettled_since_ = core::never;
-  std::map<core::view_id, proposal> proposals_; ///< at most one
+  std::optional<proposal> proposal_;
   core::instant next_beat_;
   core::instant last_event_;
   core::instant started_;

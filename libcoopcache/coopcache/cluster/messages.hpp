@@ -13,15 +13,14 @@
 
 namespace coopcache::cluster {
 
-// -- membership: between any two nodes that have a link
-// ------------------------
+// -- membership: between any two nodes that have a link -----------------------
 
 /// The regular sign of life, sent at once when something in it has changed.
 struct beat {
   std::uint64_t sent = 0; ///< the sender's clock, to be echoed
-  std::uint64_t
-    echo = 0;           ///< `sent` of the last beat received; 0: no permission
-  core::view installed; ///< the view that the sender is in
+  /// `sent` of the last beat received; 0: no permission.
+  std::uint64_t echo = 0;
+  core::view installed;             ///< the view that the sender is in
   core::view_id promised;           ///< the greatest id that it has accepted
   std::vector<core::node_id> links; ///< whom it can talk to
   bool leaving = false;             ///< it will not join a view any more
@@ -61,8 +60,7 @@ struct install {
   friend bool operator==(const install&, const install&) = default;
 };
 
-// -- locks: between a requester's node and the home
-// ----------------------------
+// -- locks: between a requester's node and the home ---------------------------
 
 /// Asks for a lock, or, after a view change, for the place in the queue that
 /// the request had.
@@ -127,8 +125,7 @@ struct lock_revoked {
   friend bool operator==(const lock_revoked&, const lock_revoked&) = default;
 };
 
-// -- names: between an owner's node, the home and all members
-// ------------------
+// -- names: between an owner's node, the home and all members -----------------
 
 /// What is to become of a name.
 enum class name_action : std::uint8_t {
@@ -197,8 +194,7 @@ struct name_gone {
   friend bool operator==(const name_gone&, const name_gone&) = default;
 };
 
-// -- after a view change
-// -------------------------------------------------------
+// -- after a view change ------------------------------------------------------
 
 /// Tells a new home of a name whose owner lives on the sender's node.
 struct name_claim {

@@ -1,7 +1,6 @@
 #include "coopcache/cluster/name_client.hpp"
 
 #include <algorithm>
-#include <iterator>
 
 namespace coopcache::cluster {
 
@@ -50,9 +49,9 @@ void name_client::start(std::uint64_t request, op what, wishes& out) {
 }
 
 void name_client::ask(std::uint64_t request, const op& of, wishes& out) const {
-  if (view_.members.empty())
+  if (homes_.empty())
     return;
-  out.send(core::home_of(of.name, view_),
+  out.send(homes_.of(of.name),
            name_request{request, of.applied ? name_action::confirm : of.action,
                         of.name, of.owner, of.op, of.resolver, true});
 }
@@ -72,24 +71,23 @@ bool name_client::has_name(std::uint64_t actor) const {
             });
 }
 
-// -- owners
-// --------------------------------------------------------------------
+// -- owners -------------------------------------------------------------------
 
 void name_client::announce_gone(const std::string& name,
                                 const core::name_record& record, wishes& out) {
   // Each member drops it as soon as it hears of it. The home says it once more
   // to all, in order with what else it says about the name.
+  if (homes_.empty())
+    return;
   for (const auto& id : view_.members)
     out.send(id, name_gone{name, record.version});
-  if (view_.members.empty())
-    return;
   name_request what;
   what.action = name_action::remove;
   what.name = name;
   what.owner = record.owner;
   what.op = record.op;
   what.answer = false;
-  out.send(core::home_of(name, view_), std::move(what));
+  out.send(homes_.of(name), std::move(what));
 }
 
 void name_client::owner_gone(std::uint64_t actor, wishes& out) {
@@ -108,8 +106,14 @@ void name_client::owner_gone(std::uint64_t actor, wishes& out) {
   }
 }
 
-// -- the replica
-// ---------------------------------------------------------------
+// -- the replica --------------------------------------------------------------
+
+void name_client::disown(const std::string& name, std::uint64_t actor) {
+  const auto own = own_.find(actor);
+  own->second.erase(name);
+  if (own->second.empty())
+    own_.erase(own);
+}
 
 void name_client::set(const std::string& name, const core::name_record& record,
                       name_cause cause, wishes& out) {
@@ -120,8 +124,7 @@ void name_client::set(const std::string& name, const core::name_record& record,
   note_applied(name, record, out);
   if (before != record.owner) {
     if (before.actor != 0 && before.node == self_) {
-      if (auto& names = own_[before.actor]; names.erase(name), names.empty())
-        own_.erase(before.actor);
+      disown(name, before.actor);
       out.effects.emplace_back(owner_told{name, before, cause});
     }
     if (record.owner.node == self_)
@@ -139,8 +142,7 @@ void name_client::unset(const std::string& name, std::uint64_t up_to,
   if (!replica_.remove(name, up_to))
     return;
   if (before.node == self_) {
-    if (auto& names = own_[before.actor]; names.erase(name), names.empty())
-      own_.erase(before.actor);
+    disown(name, before.actor);
     if (cause != name_cause::request)
       out.effects.emplace_back(owner_told{name, before, cause});
   }
@@ -190,11 +192,11 @@ void name_client::on(const name_reply& what, wishes& out) {
   ops_.erase(at);
 }
 
-// -- views
-// ---------------------------------------------------------------------
+// -- views --------------------------------------------------------------------
 
 void name_client::enter(const core::view& current, wishes& out) {
   view_ = current;
+  homes_ = core::homes{current};
   told_.clear();
   untold_ = {current.members.begin(), current.members.end()};
   std::vector<std::string> lost;
@@ -202,18 +204,25 @@ void name_client::enter(const core::view& current, wishes& out) {
     if (!view_.has(record.owner.node))
       lost.push_back(name);
     else if (record.owner.node == self_)
-      out.send(core::home_of(name, view_), name_claim{name, record});
+      out.send(homes_.of(name), name_claim{name, record});
   }
   for (const auto& name : lost)
     unset(name, ~std::uint64_t{0}, name_cause::request, out);
 }
 
+// What a request has put into the replica, if it is still there.
+const core::name_record* name_client::registered(std::uint64_t request,
+                                                 const op& by) const {
+  const auto* const now = replica_.find(by.name);
+  const bool mine = now != nullptr && now->op == request
+                    && now->owner == by.owner;
+  return mine ? now : nullptr;
+}
+
 void name_client::repeat(wishes& out) {
   for (auto at = ops_.begin(); at != ops_.end();) {
     auto& [request, what] = *at;
-    const auto* const now = replica_.find(what.name);
-    const bool mine = now != nullptr && now->op == request
-                      && now->owner == what.owner;
+    const bool mine = registered(request, what) != nullptr;
     if (what.applied && !mine) { // it came, and went
       answer(request, what,
              what.owner_dead ? verdict::owner_dead : verdict::done, out);
@@ -227,11 +236,10 @@ void name_client::repeat(wishes& out) {
   }
 }
 
-core::names_digest name_client::digest(const core::node_id& home) const {
-  core::names_digest result;
+std::map<core::node_id, core::names_digest> name_client::digests() const {
+  std::map<core::node_id, core::names_digest> result;
   for (const auto& [name, record] : replica_.all())
-    if (core::home_of(name, view_) == home)
-      result.add(name, record.version);
+    result[homes_.of(name)].add(name, record.version);
   return result;
 }
 
@@ -258,7 +266,7 @@ void name_client::on(const core::node_id& home, const states_end& what,
     }
     std::vector<std::string> dropped;
     for (const auto& [name, record] : replica_.all())
-      if (!kept.contains(name) && core::home_of(name, view_) == home)
+      if (!kept.contains(name) && homes_.of(name) == home)
         dropped.push_back(name);
     for (const auto& name : dropped)
       unset(name, ~std::uint64_t{0}, name_cause::request, out);
@@ -278,16 +286,14 @@ void name_client::tick(core::instant now, verdict late, wishes& out) {
     auto& late_one = ops_.find(request)->second;
     answer(request, late_one, late, out);
     late_one.withdrawn = true;
-    if (view_.members.empty()) {
+    if (homes_.empty()) {
       ops_.erase(request);
       continue;
     }
-    out.send(core::home_of(late_one.name, view_),
-             name_cancel{request, late_one.name});
-    const auto* const now_there = replica_.find(late_one.name);
-    if (late_one.applied && now_there != nullptr && now_there->op == request
-        && now_there->owner == late_one.owner)
-      announce_gone(late_one.name, *now_there, out);
+    out.send(homes_.of(late_one.name), name_cancel{request, late_one.name});
+    const auto* const mine = registered(request, late_one);
+    if (late_one.applied && mine != nullptr)
+      announce_gone(late_one.name, *mine, out);
   }
 }
 

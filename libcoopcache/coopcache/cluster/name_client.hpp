@@ -76,8 +76,9 @@ public:
 
   [[nodiscard]] core::instant next_wake() const noexcept;
 
-  /// What `home` has to have of the names here, to be the same.
-  [[nodiscard]] core::names_digest digest(const core::node_id& home) const;
+  /// What each home has to have of the names here, to be the same; a home
+  /// without names here is left out.
+  [[nodiscard]] std::map<core::node_id, core::names_digest> digests() const;
 
   /// Whether all homes of one view have told their names.
   [[nodiscard]] bool synced() const noexcept {
@@ -118,10 +119,14 @@ private:
              wishes& out);
   void note_applied(const std::string& name, const core::name_record& record,
                     wishes& out);
+  void disown(const std::string& name, std::uint64_t actor);
+  [[nodiscard]] const core::name_record* registered(std::uint64_t request,
+                                                    const op& by) const;
   [[nodiscard]] bool has_name(std::uint64_t actor) const;
 
   core::node_id self_;
   core::view view_;
+  core::homes homes_;
   core::names replica_;
   ops ops_; ///< by request
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;

@@ -18,8 +18,7 @@ void name_home::enter(const core::view& current) {
   may_ = false;
 }
 
-// -- after a view change
-// -------------------------------------------------------
+// -- after a view change ------------------------------------------------------
 
 void name_home::on(const core::node_id& from, const name_claim& what) {
   if (!expected_.contains(from) || what.record.owner.node != from
@@ -54,7 +53,7 @@ void name_home::settle(const std::string& name,
                        std::vector<dispute>& clashes) {
   std::erase_if(claims, [all = claims](const core::name_record& one) {
     return std::any_of(all.begin(), all.end(), [&](const auto& other) {
-      return other.replaced == one.version;
+      return other.replaced == one.version && other.version > one.version;
     });
   });
   std::sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) {
@@ -113,37 +112,31 @@ void name_home::grants(bool may, wishes& out) {
     carry_out_all(out);
 }
 
-// -- disputes
-// ------------------------------------------------------------------
+// -- disputes -----------------------------------------------------------------
 
 void name_home::ask_next(std::uint64_t question, dispute asked,
                          core::instant now, wishes& out) {
   while (!asked.others.empty()) {
     const auto& resolver = asked.first.resolver;
-    const auto& second = asked.others.front();
-    if (!resolver.empty() && resolver != "exit" && resolver != "notify"
-        && resolver != "notify_all") {
+    if (resolver.empty() || resolver == "exit") {
+      asked.cause = name_cause::conflict_exit;
+      asked.others.pop_front();
+    } else if (resolver == "notify") {
+      asked.cause = name_cause::conflict;
+      asked.others.pop_front();
+    } else if (resolver == "notify_all") {
+      asked.cause = name_cause::conflict;
+      asked.nobody_wins();
+    } else {
       out.effects.emplace_back(ask_resolver{question, resolver, asked.name,
-                                            asked.first.owner, second.owner});
+                                            asked.first.owner,
+                                            asked.others.front().owner});
       asked.ends = now + resolver_time;
       disputes_.insert_or_assign(question, std::move(asked));
       return;
     }
-    asked.cause = resolver.empty() || resolver == "exit"
-                    ? name_cause::conflict_exit
-                    : name_cause::conflict;
-    if (resolver == "notify_all") {
-      asked.first = {};
-      asked.others.clear();
-      break;
-    }
-    asked.others.pop_front();
   }
-  conclude(asked, out);
-}
-
-void name_home::conclude(const dispute& over, wishes& out) {
-  change(over.name, over.first, over.cause, out);
+  change(asked.name, std::move(asked.first), asked.cause, out);
 }
 
 void name_home::resolved(std::uint64_t question, winner who, core::instant now,
@@ -155,8 +148,7 @@ void name_home::resolved(std::uint64_t question, winner who, core::instant now,
   disputes_.erase(at);
   asked.cause = name_cause::conflict;
   if (who == winner::nobody) {
-    asked.first = {};
-    asked.others.clear();
+    asked.nobody_wins();
   } else {
     if (who == winner::second)
       asked.first = asked.others.front();
@@ -181,8 +173,7 @@ core::instant name_home::next_wake() const noexcept {
   return result;
 }
 
-// -- requests
-// ------------------------------------------------------------------
+// -- requests -----------------------------------------------------------------
 
 void name_home::reply(const item& to, bool done, wishes& out) {
   if (to.what.answer)

@@ -95,6 +95,11 @@ private:
     std::deque<core::name_record> others;
     name_cause cause = name_cause::conflict;
     core::instant ends;
+
+    void nobody_wins() {
+      first = {};
+      others.clear();
+    }
   };
 
   [[nodiscard]] bool open() const noexcept {
@@ -107,7 +112,6 @@ private:
   void tell_states(bool clash, wishes& out);
   void ask_next(std::uint64_t question, dispute asked, core::instant now,
                 wishes& out);
-  void conclude(const dispute& over, wishes& out);
   void change(const std::string& name, core::name_record record,
               name_cause cause, wishes& out);
   void carry_out(const std::string& name, wishes& out);

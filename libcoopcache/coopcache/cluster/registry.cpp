@@ -1,12 +1,14 @@
 #include "coopcache/cluster/registry.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <type_traits>
 
 namespace coopcache::cluster {
 
 namespace {
+
+template <class T, class... Ts>
+constexpr bool is_one_of = (std::is_same_v<T, Ts> || ...);
 
 membership_settings membership_of(const registry_settings& all) {
   auto result = all.membership;
@@ -23,34 +25,44 @@ registry::registry(const core::node_id& self, const registry_settings& settings,
     name_home_(numbers{settings.numbers_per_view}) {
 }
 
-// -- events
-// --------------------------------------------------------------------
+template <class... Parameters, class... Arguments>
+void registry::tell_membership(const clocks& at,
+                               void (membership::*event)(Parameters...),
+                               const Arguments&... what) {
+  membership::effects done;
+  (membership_.*event)(what..., at, done);
+  for (auto& one : done) {
+    if (auto* const sent = std::get_if<send_message>(&one))
+      wishes_.effects.emplace_back(std::move(*sent));
+    else
+      wishes_.effects.emplace_back(std::get<drop_link>(one));
+  }
+  // A node that still looks for its peers has not even begun its own view.
+  if (!membership_.forming() && entered_ != membership_.current().id)
+    enter_view(at);
+}
+
+// -- events -------------------------------------------------------------------
 
 registry::effects registry::linked(const core::node_id& peer,
                                    const clocks& at) {
   begin(at);
-  membership::effects done;
-  membership_.linked(peer, at, done);
   channels_.relinked(peer);
-  take(done, at);
+  tell_membership(at, &membership::linked, peer);
   return finish(at);
 }
 
 registry::effects registry::unlinked(const core::node_id& peer, bool dead,
                                      const clocks& at) {
   begin(at);
-  membership::effects done;
-  membership_.unlinked(peer, dead, at, done);
-  take(done, at);
+  tell_membership(at, &membership::unlinked, peer, dead);
   return finish(at);
 }
 
 registry::effects registry::receive(const core::node_id& from, message what,
                                     const clocks& at) {
   begin(at);
-  membership::effects done;
-  membership_.receive(from, what, at, done);
-  take(done, at);
+  tell_membership(at, &membership::receive, from, what);
   begin(at); // it may have promised a view just now
   if (auto* const p = std::get_if<packet>(&what))
     deliver(from, std::move(*p), at);
@@ -59,9 +71,7 @@ registry::effects registry::receive(const core::node_id& from, message what,
 
 registry::effects registry::tick(const clocks& at) {
   begin(at);
-  membership::effects done;
-  membership_.tick(at, done);
-  take(done, at);
+  tell_membership(at, &membership::tick);
   const auto late = has_majority() ? verdict::timed_out : verdict::no_majority;
   lock_client_.tick(at.now, late, wishes_);
   name_client_.tick(at.now, late, wishes_);
@@ -71,19 +81,15 @@ registry::effects registry::tick(const clocks& at) {
 
 registry::effects registry::probed(const clocks& at) {
   begin(at);
-  membership::effects done;
-  membership_.probed(at, done);
-  take(done, at);
+  tell_membership(at, &membership::probed);
   return finish(at);
 }
 
 registry::effects registry::leave(const clocks& at) {
   begin(at);
-  membership::effects done;
   lock_client_.give_up(wishes_);
   name_client_.give_up(wishes_);
-  membership_.leave(at, done);
-  take(done, at);
+  tell_membership(at, &membership::leave);
   return finish(at);
 }
 
@@ -152,30 +158,12 @@ registry::effects registry::resolved(std::uint64_t question, winner who,
   return finish(at);
 }
 
-// -- turns
-// ---------------------------------------------------------------------
+// -- turns --------------------------------------------------------------------
 
 // A node that was stopped must not act on what it was allowed before.
 void registry::begin(const clocks& at) {
   if (!grants(at.now))
     update_grants(at);
-}
-
-void registry::take(membership::effects& done, const clocks& at) {
-  bool entered = false;
-  for (auto& one : done) {
-    if (std::holds_alternative<view_installed>(one))
-      entered = true;
-    else if (auto* const sent = std::get_if<send_message>(&one))
-      wishes_.effects.emplace_back(std::move(*sent));
-    else
-      wishes_.effects.emplace_back(std::get<drop_link>(one));
-  }
-  // A node that still looks for its peers has not even begun its own view.
-  const bool begin = !membership_.forming()
-                     && entered_ != membership_.current().id;
-  if (entered || begin)
-    enter_view(at);
 }
 
 void registry::enter_view(const clocks& at) {
@@ -189,10 +177,11 @@ void registry::enter_view(const clocks& at) {
   name_home_.enter(now);
   lock_client_.enter(now, wishes_);
   name_client_.enter(now, wishes_);
-  if (settings_.strict != 0 && !has_majority())
+  if (!has_majority())
     lock_client_.lose_all(wishes_);
+  auto digests = name_client_.digests();
   for (const auto& id : now.members)
-    wishes_.send(id, claims_end{name_client_.digest(id)});
+    wishes_.send(id, claims_end{digests[id]});
   name_client_.repeat(wishes_);
   work_off(at);
   auto waiting = std::move(early_);
@@ -218,37 +207,31 @@ void registry::dispatch(const core::node_id& from, const body& what,
   std::visit(
     [&](const auto& b) {
       using type = std::decay_t<decltype(b)>;
-      if constexpr (std::is_same_v<
-                      type, lock_request> || std::is_same_v<type, lock_release>)
+      if constexpr (is_one_of<type, lock_request, lock_release>) {
         lock_home_.on(from, b, wishes_);
-      else if constexpr (std::is_same_v<type, lock_claim>)
+      } else if constexpr (is_one_of<type, lock_claim>) {
         lock_home_.on(from, b);
-      else if constexpr (std::is_same_v<type, lock_queued>)
+      } else if constexpr (is_one_of<type, lock_queued>) {
         lock_client_.on(b);
-      else if constexpr (
-        std::is_same_v<
-          type,
-          lock_granted> || std::is_same_v<type, lock_refused> || std::is_same_v<type, lock_revoked> || std::is_same_v<type, lock_released>)
+      } else if constexpr (is_one_of<type, lock_granted, lock_refused,
+                                     lock_revoked, lock_released>) {
         lock_client_.on(b, wishes_);
-      else if constexpr (
-        std::is_same_v<
-          type,
-          name_request> || std::is_same_v<type, name_cancel> || std::is_same_v<type, name_ack> || std::is_same_v<type, states_ack>)
+      } else if constexpr (is_one_of<type, name_request, name_cancel, name_ack,
+                                     states_ack>) {
         name_home_.on(from, b, wishes_);
-      else if constexpr (std::is_same_v<type, name_claim>)
+      } else if constexpr (is_one_of<type, name_claim>) {
         name_home_.on(from, b);
-      else if constexpr (std::is_same_v<
-                           type, name_reply> || std::is_same_v<type, name_gone>)
+      } else if constexpr (is_one_of<type, name_reply, name_gone>) {
         name_client_.on(b, wishes_);
-      else if constexpr (std::is_same_v<type, name_update>)
+      } else if constexpr (is_one_of<type, name_update>) {
         name_client_.on(from, b, wishes_);
-      else if constexpr (std::is_same_v<type, name_state>)
+      } else if constexpr (is_one_of<type, name_state>) {
         name_client_.on(from, b);
-      else if constexpr (std::is_same_v<type, states_end>) {
+      } else if constexpr (is_one_of<type, states_end>) {
         name_client_.on(from, b, wishes_);
         lock_client_.home_is_ready(from, wishes_);
       } else {
-        static_assert(std::is_same_v<type, claims_end>);
+        static_assert(is_one_of<type, claims_end>);
         lock_home_.claims_end(from, wishes_);
         name_home_.claims_end(from, b.names, at.now, wishes_);
       }
@@ -293,9 +276,7 @@ void registry::update_grants(const clocks& at) {
     lock_client_.lose_all(wishes_);
   if (!lock_home_.used_up() && !name_home_.used_up())
     return;
-  membership::effects done;
-  membership_.renew(at, done);
-  take(done, at);
+  tell_membership(at, &membership::renew);
 }
 
 registry::effects registry::finish(const clocks& at) {

@@ -44,8 +44,7 @@ public:
 
   using effects = std::vector<effect>;
 
-  // -- the network
-  // -------------------------------------------------------------
+  // -- the network ------------------------------------------------------------
 
   [[nodiscard]] effects linked(const core::node_id& peer, const clocks& at);
   [[nodiscard]] effects unlinked(const core::node_id& peer, bool dead,
@@ -57,8 +56,7 @@ public:
   /// Leaves the cluster, for good: locks are lost, wishes end.
   [[nodiscard]] effects leave(const clocks& at);
 
-  // -- locks
-  // -------------------------------------------------------------------
+  // -- locks ------------------------------------------------------------------
 
   [[nodiscard]] effects lock(lock_wish wish, const clocks& at);
   [[nodiscard]] std::pair<unlocked, effects>
@@ -67,8 +65,7 @@ public:
   [[nodiscard]] effects cancel(std::uint64_t request, const clocks& at);
   [[nodiscard]] effects client_gone(std::uint64_t client, const clocks& at);
 
-  // -- names
-  // -------------------------------------------------------------------
+  // -- names ------------------------------------------------------------------
 
   [[nodiscard]] effects put(name_wish wish, const clocks& at);
   [[nodiscard]] effects remove(std::uint64_t request, const std::string& name,
@@ -78,8 +75,7 @@ public:
   [[nodiscard]] effects resolved(std::uint64_t question, winner who,
                                  const clocks& at);
 
-  // -- what is
-  // -----------------------------------------------------------------
+  // -- what is ----------------------------------------------------------------
 
   /// When `tick` is to be called next, at the latest.
   [[nodiscard]] core::instant next_wake() const;
@@ -118,7 +114,10 @@ private:
 
   void begin(const clocks& at);
   [[nodiscard]] effects finish(const clocks& at);
-  void take(membership::effects& done, const clocks& at);
+  template <class... Parameters, class... Arguments>
+  void tell_membership(const clocks& at,
+                       void (membership::*event)(Parameters...),
+                       const Arguments&... what);
   void enter_view(const clocks& at);
   void deliver(const core::node_id& from, packet what, const clocks& at);
   void dispatch(const core::node_id& from, const body& what, const clocks& at);

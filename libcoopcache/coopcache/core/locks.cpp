@@ -6,8 +6,6 @@ namespace coopcache::core {
 
 namespace {
 
-using queue = std::map<std::uint64_t, locks::waiter>;
-
 /// The first of the queue that may hold next to `holders`.
 template <class Queue>
 auto first_fit(Queue& waiters, const std::vector<locks::holder>& holders) {

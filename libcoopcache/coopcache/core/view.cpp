@@ -9,8 +9,8 @@ bool ranks_before(const node_id& a, const node_id& b) noexcept {
   return std::tie(a.incarnation, a.name) < std::tie(b.incarnation, b.name);
 }
 
-bool view::has(const node_id& node) const noexcept {
-  return std::find(members.begin(), members.end(), node) != members.end();
+bool contains(const std::vector<node_id>& all, const node_id& one) noexcept {
+  return std::find(all.begin(), all.end(), one) != all.end();
 }
 
 // FNV-1a, then spread: the keys are short and the result is compared as a
@@ -29,19 +29,24 @@ std::uint64_t mixed(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
-const node_id& home_of(std::string_view resource,
-                       const view& members) noexcept {
+homes::homes(const view& of) {
+  members_.reserve(of.members.size());
+  for (const auto& id : of.members)
+    members_.push_back({id, stable_hash(id.name)});
+}
+
+const node_id& homes::of(std::string_view resource) const noexcept {
   const auto key = stable_hash(resource);
-  const auto* best = &members.members.front();
+  const auto* best = &members_.front();
   std::uint64_t best_weight = 0;
-  for (const auto& node : members.members) {
-    const auto weight = mixed(key ^ stable_hash(node.name));
+  for (const auto& one : members_) {
+    const auto weight = mixed(key ^ one.hash);
     if (weight > best_weight) {
-      best = &node;
+      best = &one;
       best_weight = weight;
     }
   }
-  return *best;
+  return best->id;
 }
 
 std::string to_string(const node_id& node) {

@@ -21,6 +21,10 @@ struct node_id {
 /// the smaller name. Who ranks first proposes views; who ranks last leaves.
 [[nodiscard]] bool ranks_before(const node_id& a, const node_id& b) noexcept;
 
+/// Whether `one` is among `all`.
+[[nodiscard]] bool contains(const std::vector<node_id>& all,
+                            const node_id& one) noexcept;
+
 /// Names a view; later views of a member have greater ids.
 struct view_id {
   std::uint64_t number = 0; ///< at least the Unix time of its proposal in ms
@@ -35,16 +39,37 @@ struct view {
   view_id id;
   std::vector<node_id> members; ///< by rank, no two of one name
 
-  [[nodiscard]] bool has(const node_id& node) const noexcept;
+  [[nodiscard]] bool has(const node_id& node) const noexcept {
+    return contains(members, node);
+  }
 
   friend bool operator==(const view&, const view&) = default;
 };
 
-/// The member that arbitrates `resource`: each view has exactly one, all
-/// members pick the same, and few resources move when a member comes or goes.
-/// Rendezvous hashing (Thaler and Ravishankar, 1998). REQUIRES: a member.
-[[nodiscard]] const node_id& home_of(std::string_view resource,
-                                     const view& members) noexcept;
+/// Which member of a view arbitrates what: each resource has exactly one home,
+/// all members pick the same, and few resources move when a member comes or
+/// goes. Rendezvous hashing (Thaler and Ravishankar, 1998).
+class homes {
+public:
+  homes() = default;
+  explicit homes(const view& of);
+
+  /// Whether there is no member.
+  [[nodiscard]] bool empty() const noexcept {
+    return members_.empty();
+  }
+
+  /// REQUIRES: a member.
+  [[nodiscard]] const node_id& of(std::string_view resource) const noexcept;
+
+private:
+  struct member {
+    node_id id;
+    std::uint64_t hash; ///< of its name
+  };
+
+  std::vector<member> members_;
+};
 
 /// A 64-bit hash that is the same on every node and in every version.
 [[nodiscard]] std::uint64_t stable_hash(std::string_view text) noexcept;
