@@ -13,6 +13,7 @@
 #include <caf/typed_actor.hpp>
 #include <caf/unit.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -95,6 +96,59 @@ private:
   const std::type_info* type_ = &typeid(void);
 };
 
+/// Sent to an actor that held a lock: it is held no longer, because another
+/// side of the cluster may grant it.
+struct lock_lost {
+  std::string resource;
+  std::string requester;
+  std::uint64_t token = 0; ///< that it had
+
+  template <class Inspector>
+  friend bool inspect(Inspector& f, lock_lost& x) {
+    return f.object(x).fields(f.field("resource", x.resource),
+                              f.field("requester", x.requester),
+                              f.field("token", x.token));
+  }
+};
+
+/// Sent to an actor that had a name, and has it no longer.
+struct name_lost {
+  std::string name;
+  /// Two sides of the cluster have met that both had the name; else somebody
+  /// has registered another actor in its place.
+  bool conflict = false;
+
+  template <class Inspector>
+  friend bool inspect(Inspector& f, name_lost& x) {
+    return f.object(x).fields(f.field("name", x.name),
+                              f.field("conflict", x.conflict));
+  }
+};
+
+/// Carries an answer to an actor of the same process.
+class local_answer {
+public:
+  local_answer() noexcept = default;
+
+  explicit local_answer(std::shared_ptr<void> what) noexcept
+    : what_(std::move(what)) {
+  }
+
+  /// Requires: made from a shared pointer to a T.
+  template <class T>
+  [[nodiscard]] T& as() const noexcept {
+    return *static_cast<T*>(what_.get());
+  }
+
+  template <class Inspector>
+  friend bool inspect(Inspector& f, local_answer& x) {
+    return f.object(x).fields();
+  }
+
+private:
+  std::shared_ptr<void> what_;
+};
+
 /// A name for people, a number for machines.
 template <class Inspector>
 bool inspect(Inspector& f, errc& x) {
@@ -128,6 +182,19 @@ CAF_ADD_ATOM(coopcache_types, coopcache, drain_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, go_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, stop_atom)
 
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::lock_lost))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::name_lost))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::local_answer))
+
+CAF_ADD_ATOM(coopcache_types, coopcache, register_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, replace_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, unregister_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, whereis_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, names_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, lock_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, unlock_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, info_atom)
+
 CAF_END_TYPE_ID_BLOCK(coopcache_types)
 
 CAF_ERROR_CODE_ENUM(coopcache::errc)
@@ -156,6 +223,12 @@ using cache_actor = caf::typed_actor<
 [[nodiscard]] COOPCACHE_EXPORT error to_error(const caf::error& what);
 
 namespace detail {
+
+/// What functions that take `self` take for an actor.
+template <class Self>
+concept event_actor = requires(Self* self) {
+  self->address();
+};
 
 /// The actor of a cache; null after its end.
 [[nodiscard]] COOPCACHE_EXPORT cache_actor handle_of(cache_base& cache);

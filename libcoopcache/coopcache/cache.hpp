@@ -62,12 +62,6 @@ private:
   std::shared_ptr<cache_base> cache_;
 };
 
-/// What `fetch(self, ...)` takes for an actor.
-template <class Self>
-concept event_actor = requires(Self* self) {
-  self->address();
-};
-
 } // namespace detail
 
 /// A fetch or a put that an actor makes: nothing happens before `then`.

@@ -85,9 +85,33 @@ struct node_options {
   friend bool operator==(const node_options&, const node_options&) = default;
 };
 
+/// What all nodes of a cluster have in common. Bounds stand in `limits()`.
+struct cluster_options {
+  /// Nodes of clusters of other names are not let in.
+  std::string name = "default";
+
+  /// A node that is silent for so long is taken for lost.
+  std::chrono::milliseconds failure_detection{1'500};
+
+  /// What a node that starts waits for its peers before it goes on alone.
+  std::chrono::milliseconds join_timeout{1'500};
+
+  /// Only nodes that see a majority of `nodes`, themselves included, grant
+  /// locks and registrations.
+  bool strict = false;
+
+  /// Nobody else can reach the network between the nodes: they may listen on
+  /// other addresses than those of the host itself, without encryption.
+  bool trusted_network = false;
+
+  friend bool operator==(const cluster_options&,
+                         const cluster_options&) = default;
+};
+
 /// Everything that a configuration file says.
 struct config {
   node_options node;
+  cluster_options cluster;
   std::vector<std::string> nodes; ///< "host:port" of each peer, no two equal
   std::map<std::string, cache_options, std::less<>> caches; ///< by name
 

@@ -31,6 +31,7 @@ public:
 
   void all(const config& value) {
     settings("node", value.node);
+    settings("cluster", value.cluster);
     nodes(value.nodes);
     if (value.caches.size() > most_caches)
       add("caches", "too many: " + std::to_string(value.caches.size()),
@@ -138,6 +139,11 @@ private:
   void value(const Row&, const std::string& path, when_full full) {
     if (full != when_full::refuse && full != when_full::evict)
       add(path, "not a when_full", {});
+  }
+
+  template <class Row>
+  void value(const Row&, const std::string&, bool) {
+    // both are fine
   }
 
   void name(const std::string& path, std::string_view text) {

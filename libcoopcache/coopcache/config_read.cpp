@@ -16,8 +16,8 @@ namespace {
 using std::chrono::milliseconds;
 using type = json_node::type;
 
-constexpr std::array<std::string_view, 4> top_keys{"$schema", "node", "nodes",
-                                                   "caches"};
+constexpr std::array<std::string_view, 5> top_keys{"$schema", "node", "cluster",
+                                                   "nodes", "caches"};
 
 bool was_cut_short(const json_node& node) {
   return node.end == node.begin;
@@ -51,6 +51,8 @@ std::string right_place(std::string_view key) {
   std::string place;
   if (has_setting(node_settings(), key))
     place = "under \"node\"";
+  else if (has_setting(cluster_settings(), key))
+    place = "under \"cluster\"";
   else if (has_setting(cache_settings(), key))
     place = "in a cache";
   else if (is_member(top_keys, key))
@@ -117,6 +119,8 @@ private:
       nodes(value);
     else if (member.key == "node")
       object<node_options>(value, path, "", result_.value.node);
+    else if (member.key == "cluster")
+      object<cluster_options>(value, path, "", result_.value.cluster);
     else if (member.key == "caches")
       caches(value);
     else
@@ -214,6 +218,13 @@ private:
              std::string& target) {
     if (expect(node, path, type::string, expectation(row.kind, false)))
       target = std::get<std::string>(node.scalar);
+  }
+
+  template <class Row>
+  void value(const Row&, const json_node& node, const std::string& path,
+             bool& target) {
+    if (expect(node, path, type::boolean, "allowed: true or false"))
+      target = std::get<bool>(node.scalar);
   }
 
   template <class Row>

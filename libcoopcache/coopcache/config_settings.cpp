@@ -33,6 +33,21 @@ const std::array<setting<node_options>, 8> node_table{{
    "what a shutdown waits for running loads"},
 }};
 
+using whole = cluster_options;
+
+const std::array<setting<cluster_options>, 5> cluster_table{{
+  {"name", kind::name, &whole::name, 1, longest_name,
+   "name of the cluster; nodes of another one are not let in"},
+  {"failure_detection", kind::duration, &whole::failure_detection, 200, 60'000,
+   "a node that is silent for so long is taken for lost"},
+  {"join_timeout", kind::duration, &whole::join_timeout, 0, one_day,
+   "what a node that starts waits for its peers"},
+  {"strict", kind::flag, &whole::strict, 0, 0,
+   "only a majority of the nodes grants locks and names"},
+  {"trusted_network", kind::flag, &whole::trusted_network, 0, 0,
+   "nobody else reaches the nodes: listen anywhere, unencrypted"},
+}};
+
 const std::array<setting<cache_options>, 13> cache_table{{
   {"kind", kind::choice, &cache::kind, 0, 0,
    "any key with a loader, or declared entries"},
@@ -86,6 +101,10 @@ struct default_text {
     return value ? text(what, *value) : std::string(none_words[0]);
   }
 
+  static std::string text(kind, bool value) {
+    return value ? "true" : "false";
+  }
+
   static std::string text(kind, const std::string& value) {
     return value;
   }
@@ -113,6 +132,8 @@ std::string kind_text(kind what) {
       return "host:port";
     case kind::choice:
       return "choice";
+    case kind::flag:
+      return "true or false";
   }
   return {};
 }
@@ -148,6 +169,10 @@ std::span<const setting<node_options>> node_settings() {
   return node_table;
 }
 
+std::span<const setting<cluster_options>> cluster_settings() {
+  return cluster_table;
+}
+
 std::span<const setting<cache_options>> cache_settings() {
   return cache_table;
 }
@@ -181,6 +206,7 @@ std::vector<config_limit> limits() {
   constexpr auto count = detail::setting_kind::count;
   std::vector<config_limit> all;
   detail::append_limits(all, "node.", detail::node_settings());
+  detail::append_limits(all, "cluster.", detail::cluster_settings());
   all.push_back({"nodes", "list of host:port", "", amount_text(count, 0),
                  amount_text(count, detail::most_nodes),
                  "the peers; a node ignores its own entry"});

@@ -21,6 +21,7 @@ enum class setting_kind {
   listener, ///< "host:port" of our own, port 0: any; empty: none
   endpoint, ///< "host:port" that can be dialled; empty: none
   choice,
+  flag, ///< true or false
 };
 
 /// The member that a setting fills. A default is what that member of a
@@ -29,7 +30,7 @@ template <class Options>
 using member_of = std::variant<
   std::uint64_t Options::*, std::chrono::milliseconds Options::*,
   std::optional<std::chrono::milliseconds> Options::*, std::string Options::*,
-  cache_kind Options::*, when_full Options::*>;
+  cache_kind Options::*, when_full Options::*, bool Options::*>;
 
 template <class Options>
 struct setting {
@@ -42,10 +43,15 @@ struct setting {
 };
 
 [[nodiscard]] std::span<const setting<node_options>> node_settings();
+[[nodiscard]] std::span<const setting<cluster_options>> cluster_settings();
 [[nodiscard]] std::span<const setting<cache_options>> cache_settings();
 
 [[nodiscard]] inline auto settings_of(const node_options&) {
   return node_settings();
+}
+
+[[nodiscard]] inline auto settings_of(const cluster_options&) {
+  return cluster_settings();
 }
 
 [[nodiscard]] inline auto settings_of(const cache_options&) {

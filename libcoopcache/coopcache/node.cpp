@@ -7,6 +7,7 @@
 #include <caf/actor_system_config.hpp>
 #include <caf/detail/meta_object.hpp>
 #include <caf/init_global_meta_objects.hpp>
+#include <caf/io/middleman.hpp>
 
 #include <algorithm>
 #include <mutex>
@@ -38,16 +39,21 @@ std::string unknown_cache(std::string_view name, const config& cfg) {
 /// Settings for our own actor system: nothing from files or the command line
 /// of the host, and the scheduler that wakes fastest.
 struct own_config : caf::actor_system_config {
-  own_config() {
+  explicit own_config(bool clustered) {
     std::istringstream nothing;
     if (const auto fault = parse(std::vector<std::string>{}, nothing))
       throw node_error("the actor system has no configuration: "
                        + to_string(fault));
     set("caf.scheduler.policy", "sharing");
+    if (clustered)
+      prepare(*this);
   }
 };
 
 struct own_system {
+  explicit own_system(bool clustered) : cfg(clustered) {
+  }
+
   own_config cfg;
   caf::actor_system sys{cfg};
 };
@@ -56,8 +62,44 @@ config_fault not_yet(std::string path, std::string found) {
   config_fault fault;
   fault.path = std::move(path);
   fault.found = std::move(found);
-  fault.allowed = "not part of this version, which runs one node";
+  fault.allowed = "not part of this version";
   return fault;
+}
+
+bool is_loopback(const std::string& endpoint) {
+  const auto host = endpoint.substr(0, endpoint.rfind(':'));
+  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+}
+
+/// What is wrong with the settings of a cluster, as this version has it.
+void check_cluster(const config& cfg, std::vector<config_fault>& faults) {
+  const auto add = [&faults](std::string path, std::string found,
+                             std::string hint) {
+    config_fault fault;
+    fault.path = std::move(path);
+    fault.found = std::move(found);
+    fault.hint = std::move(hint);
+    faults.push_back(std::move(fault));
+  };
+  const auto& own = cfg.node;
+  if (own.listen.empty()) {
+    if (!cfg.nodes.empty())
+      add("node.listen", "missing, but there are nodes to be linked to",
+          "set it to where the others can dial this node");
+    return;
+  }
+  if (!is_loopback(own.listen) && !cfg.cluster.trusted_network)
+    add("node.listen", "open to the network: " + own.listen,
+        "links are not encrypted in this version: listen on 127.0.0.1, or set "
+        "cluster.trusted_network if nobody else can reach the network");
+  const bool everywhere = own.listen.starts_with("0.0.0.0:")
+                          || own.listen.starts_with("[::]:");
+  if (everywhere && own.advertise.empty())
+    add("node.advertise", "missing, and node.listen is no address to dial",
+        "set it to where the others can dial this node");
+  if (cfg.cluster.strict && own.advertise.empty() && own.listen.ends_with(":0"))
+    add("cluster.strict", "needs an endpoint that is known before",
+        "give node.listen a port");
 }
 
 std::vector<config_fault> faults_of(const config& cfg) {
@@ -65,10 +107,7 @@ std::vector<config_fault> faults_of(const config& cfg) {
   const auto later = [&faults](std::string path, std::string found) {
     faults.push_back(not_yet(std::move(path), std::move(found)));
   };
-  if (!cfg.nodes.empty())
-    later("nodes", std::to_string(cfg.nodes.size()) + " peers");
-  if (!cfg.node.listen.empty())
-    later("node.listen", cfg.node.listen);
+  check_cluster(cfg, faults);
   for (const auto& [name, options] : cfg.caches)
     if (options.kind == cache_kind::global)
       later("caches." + name + ".kind", "global");
@@ -86,6 +125,38 @@ void init_types() {
   });
 }
 
+void prepare(caf::actor_system_config& cfg) {
+  cfg.load<caf::io::middleman>();
+  cfg.set("caf.middleman.workers", 0);
+}
+
+namespace {
+
+/// What `prepare` would have seen to.
+void require_prepared(const caf::actor_system& sys) {
+  if (!sys.has_middleman())
+    throw node_error("a node that listens needs CAF's middleman: call "
+                     "coopcache::prepare(cfg) before the actor system is made");
+  const auto workers = caf::get_as<std::size_t>(caf::content(sys.config()),
+                                                "caf.middleman.workers");
+  if (!workers || *workers != 0)
+    throw node_error("caf.middleman.workers has to be 0, or a host that blocks "
+                     "all workers of CAF is taken for dead: call "
+                     "coopcache::prepare(cfg) before the actor system is made");
+}
+
+void start(actor::node_core& core) {
+  try {
+    core.start();
+  } catch (const std::runtime_error& e) {
+    core.shutdown();
+    throw node_error("node " + core::quoted(core.cfg.node.name) + ": "
+                     + e.what());
+  }
+}
+
+} // namespace
+
 struct node::impl {
   /// Destroyed last, or never if threads are left behind in it.
   std::unique_ptr<own_system> own;
@@ -99,10 +170,10 @@ node::node(const config& cfg, log_sink log) : impl_(std::make_unique<impl>()) {
   if (auto faults = faults_of(cfg); !faults.empty())
     throw config_error{std::move(faults)};
   init_types();
-  impl_->own = std::make_unique<own_system>();
+  impl_->own = std::make_unique<own_system>(!cfg.node.listen.empty());
   impl_->core = std::make_shared<actor::node_core>(impl_->own->sys, cfg,
                                                    std::move(log));
-  impl_->core->start();
+  coopcache::start(*impl_->core);
 }
 
 node node::start(caf::actor_system& sys, const config& cfg, log_sink log) {
@@ -112,9 +183,11 @@ node node::start(caf::actor_system& sys, const config& cfg, log_sink log) {
     throw node_error("CAF does not know the messages of coopcache: add "
                      "caf::id_block::coopcache_types to CAF_MAIN, or call "
                      "coopcache::init_types() before the actor system is made");
+  if (!cfg.node.listen.empty())
+    require_prepared(sys);
   auto made = std::make_unique<impl>();
   made->core = std::make_shared<actor::node_core>(sys, cfg, std::move(log));
-  made->core->start();
+  coopcache::start(*made->core);
   return node{std::move(made)};
 }
 
@@ -157,6 +230,10 @@ node::open_as(std::string_view name, const cache_options* options,
   } catch (const std::logic_error& e) {
     throw node_error(e.what());
   }
+}
+
+registry node::registry() const {
+  return coopcache::registry{impl_->core->registry()};
 }
 
 shutdown_report node::shutdown() {

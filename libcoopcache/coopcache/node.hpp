@@ -4,6 +4,7 @@
 #include "coopcache/config.hpp"
 #include "coopcache/export.hpp"
 #include "coopcache/log.hpp"
+#include "coopcache/registry.hpp"
 
 #include <caf/fwd.hpp>
 
@@ -21,6 +22,11 @@ namespace coopcache {
 /// system is made, unless `caf::id_block::coopcache_types` is an argument of
 /// CAF_MAIN or the node owns its system. Any number of times; thread-safe.
 COOPCACHE_EXPORT void init_types();
+
+/// Prepares an actor system for nodes of a cluster: loads CAF's middleman, and
+/// has it work on its own thread, so that a host that blocks all workers of
+/// CAF is not taken for dead.
+COOPCACHE_EXPORT void prepare(caf::actor_system_config& cfg);
 
 /// Why a node did not start or a cache did not open.
 class COOPCACHE_EXPORT node_error : public std::runtime_error {
@@ -98,9 +104,13 @@ public:
       open_as(name, &options, factory<T>(std::forward<F>(loader)), typeid(T))};
   }
 
-  /// Answers all who wait with `shutting_down`, asks loaders to stop, waits for
-  /// them for `shutdown_timeout`, and leaves behind those that still run. Only
-  /// the first call has an effect.
+  /// The names and locks of the cluster; of this node alone if it does not
+  /// listen.
+  [[nodiscard]] coopcache::registry registry() const;
+
+  /// Leaves the cluster, answers all who wait with `shutting_down`, asks
+  /// loaders to stop, waits for them for `shutdown_timeout`, and leaves behind
+  /// those that still run. Only the first call has an effect.
   shutdown_report shutdown();
 
 private:

@@ -58,13 +58,13 @@ TEST_CASE("all faults are told at once, in the order of the text") {
 TEST_CASE("an unknown key is told with the known ones") {
   check_reports({
     {R"({"caves": {}})",
-     R"(test.json:1:2: caves: unknown key; known: $schema, node, nodes, )"
+     R"(test.json:1:2: caves: unknown key; known: $schema, node, cluster, nodes, )"
      R"(caches; did you mean "caches"?)"},
     {R"({"workers": 3})",
-     R"(test.json:1:2: workers: unknown key; known: $schema, node, nodes, )"
+     R"(test.json:1:2: workers: unknown key; known: $schema, node, cluster, nodes, )"
      R"(caches; "workers" stands under "node")"},
     {R"({"memory_limit": 3})",
-     R"(test.json:1:2: memory_limit: unknown key; known: $schema, node, )"
+     R"(test.json:1:2: memory_limit: unknown key; known: $schema, node, cluster, )"
      R"(nodes, caches; "memory_limit" stands in a cache)"},
     {cache(R"("refresh": {"soon": 1})"),
      R"(test.json:1:31: caches.a.refresh.soon: unknown key; known: )"
@@ -235,7 +235,7 @@ TEST_CASE("broken JSON is told with line, column and what was expected") {
     {"{\"gr\xc3\xbc\xc3\x9f\": 1 x}",
      "test.json:1:2: [\"gr\xc3\xbc\xc3\x9f\"]: unknown key; known: $schema, "
      "node, "
-     "nodes, caches\n"
+     "cluster, nodes, caches\n"
      "test.json:1:12: broken JSON: invalid literal \"x\"; expected ',' or "
      "'}'"},
     {"{} {}", "test.json:1:4: broken JSON: unexpected '{'; expected end of "

@@ -145,7 +145,8 @@ TEST_CASE("an error carries all faults and prints one a line") {
     const auto name = file.string();
     CHECK(error.what()
           == name
-               + ":1:2: x: unknown key; known: $schema, node, nodes, caches\n"
+               + ":1:2: x: unknown key; known: $schema, node, cluster, nodes, "
+                 "caches\n"
                + name + ":2:10: nodes: wrong type: 2; allowed: a list [...]");
     const config_error copy = error;
     CHECK(copy.faults() == error.faults());

@@ -35,9 +35,10 @@ void check_bounds(const json& property, const config_limit& limit) {
   if (number.is_null())
     return;
   const auto accepted = [&](const std::string& value) {
-    return limit.path.starts_with("node.")
-             ? report("{\"node\": {\"" + limit.path.substr(5) + "\": " + value
-                      + "}}")
+    const auto dot = limit.path.find('.');
+    return !limit.path.starts_with("caches.")
+             ? report("{\"" + limit.path.substr(0, dot) + "\": {\""
+                      + limit.path.substr(dot + 1) + "\": " + value + "}}")
                  .empty()
              : report("{\"caches\": {\"a\": {\"" + limit.path.substr(9)
                       + "\": " + value + "}}}")
@@ -78,6 +79,7 @@ TEST_CASE("the schema and the table agree about names, defaults and bounds") {
   const json schema = json::parse(file_text("config/coopcache.schema.json"));
   std::set<std::string> seen{"nodes", "caches"};
   compare(schema["definitions"]["node"], "node.", seen);
+  compare(schema["definitions"]["cluster"], "cluster.", seen);
   compare(schema["definitions"]["cache"], "caches.*.", seen);
   for (const auto& limit : limits()) {
     CAPTURE(limit.path);
@@ -88,12 +90,15 @@ TEST_CASE("the schema and the table agree about names, defaults and bounds") {
 }
 
 TEST_CASE("a configuration that spells out every default is the default") {
-  json node = json::object(), cache = json::object();
+  json node = json::object(), cache = json::object(), cluster = json::object();
   for (const auto& limit : limits()) {
-    const json value = limit.kind == "number" ? json::parse(limit.default_value)
-                                              : json(limit.default_value);
+    const bool bare = limit.kind == "number" || limit.kind == "true or false";
+    const json value = bare ? json::parse(limit.default_value)
+                            : json(limit.default_value);
     if (limit.path.starts_with("node."))
       node[limit.path.substr(5)] = value;
+    else if (limit.path.starts_with("cluster."))
+      cluster[limit.path.substr(8)] = value;
     else if (limit.path == "caches.*.refresh.before_expiry")
       cache["refresh"]["before_expiry"] = value;
     else if (limit.path.starts_with("caches.*."))
@@ -101,7 +106,9 @@ TEST_CASE("a configuration that spells out every default is the default") {
   }
   config expected;
   expected.caches["a"] = {};
-  const json document{{"node", node}, {"caches", {{"a", cache}}}};
+  const json document{{"node", node},
+                      {"cluster", cluster},
+                      {"caches", {{"a", cache}}}};
   CHECK(good(document.dump()) == expected);
 }
 

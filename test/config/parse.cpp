@@ -78,6 +78,13 @@ TEST_CASE("every setting is read into its own member") {
   node.queue_limit = 50'000;
   node.shutdown_timeout = 2500ms;
   CHECK(value.node == node);
+  cluster_options cluster;
+  cluster.name = "reports";
+  cluster.failure_detection = 3s;
+  cluster.join_timeout = 2s;
+  cluster.trusted_network = true;
+  CHECK(value.cluster == cluster);
+  CHECK(good(R"({"cluster": {"strict": true}})").cluster.strict);
   cache_options reports;
   reports.memory_limit = 3ull << 29;
   reports.cache_duration = 10min;

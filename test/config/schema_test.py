@@ -78,6 +78,8 @@ def documents():
             yield {key: value}
         for key in SCHEMA["definitions"]["node"]["properties"]:
             yield {"node": {key: value}}
+        for key in SCHEMA["definitions"]["cluster"]["properties"]:
+            yield {"cluster": {key: value}}
         for key in SCHEMA["definitions"]["cache"]["properties"]:
             yield {"caches": {"a": {key: value}}}
             yield {"caches": {"a": {"kind": "global", key: value}}}

@@ -8,7 +8,7 @@ namespace {
 
 core::name_record record(std::uint64_t actor, std::uint64_t version) {
   core::name_record result;
-  result.owner = {{"n", 1}, actor, "there"};
+  result.owner = {{"n", 1}, actor};
   result.version = version;
   return result;
 }

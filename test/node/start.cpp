@@ -1,5 +1,8 @@
 #include "support.hpp"
 
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+
 using namespace coopcache;
 using namespace coopcache::test;
 
@@ -54,19 +57,55 @@ TEST_CASE("a faulty configuration does not start, with all faults told") {
   }
 }
 
-TEST_CASE("what needs other nodes is refused in this version, by name") {
-  auto parsed = parse_config(R"({"nodes": ["127.0.0.1:7602"],
-    "node": {"listen": "127.0.0.1:7601"},
-    "caches": {"tokens": {"kind": "global"}}})");
-  REQUIRE(parsed.faults.empty());
-  try {
-    node n{parsed.value};
-    FAIL("started");
-  } catch (const config_error& e) {
-    CHECK(e.faults().size() == 3);
-    CHECK(std::string{e.what()}.find("not part of this version")
-          != std::string::npos);
+TEST_CASE("a cluster that cannot work is refused, with all its faults") {
+  const struct {
+    std::string text;
+    std::vector<std::string> faults; ///< how each begins
+  } table[] = {
+    {R"({"nodes": ["127.0.0.1:7602"],
+         "caches": {"tokens": {"kind": "global"}}})",
+     {"node.listen: missing", "caches.tokens.kind: global; not part of"}},
+    {R"({"node": {"listen": "10.0.0.1:7601"}})",
+     {"node.listen: open to the network: 10.0.0.1:7601"}},
+    {R"({"node": {"listen": "0.0.0.0:7601"},
+         "cluster": {"trusted_network": true}})",
+     {"node.advertise: missing"}},
+    {R"({"node": {"listen": "127.0.0.1:0"}, "cluster": {"strict": true}})",
+     {"cluster.strict: needs an endpoint"}},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.text);
+    const auto parsed = parse_config(row.text);
+    REQUIRE(parsed.faults.empty());
+    try {
+      node n{parsed.value};
+      FAIL("started");
+    } catch (const config_error& e) {
+      REQUIRE(e.faults().size() == row.faults.size());
+      for (std::size_t i = 0; i < row.faults.size(); ++i)
+        CHECK(e.faults()[i].to_string().starts_with(row.faults[i]));
+    }
   }
+}
+
+TEST_CASE("a port that is taken is told at the start") {
+  config cfg;
+  cfg.node.name = "first";
+  cfg.node.listen = "127.0.0.1:0";
+  const node first{cfg};
+  cfg.node.listen = first.registry().endpoint();
+  cfg.node.name = "second";
+  const auto expected = "node \"second\": cannot listen on " + cfg.node.listen
+                        + ": the address is not this host's, or in use";
+  CHECK_THROWS_WITH_AS((node{cfg}), expected.c_str(), node_error);
+}
+
+TEST_CASE("an actor system that is not prepared for a cluster is refused") {
+  config cfg;
+  cfg.node.listen = "127.0.0.1:0";
+  caf::actor_system_config without;
+  caf::actor_system sys{without};
+  CHECK_THROWS_AS(static_cast<void>(node::start(sys, cfg)), node_error);
 }
 
 TEST_CASE("a cache of kind global is refused in code, too, by name") {
@@ -77,8 +116,7 @@ TEST_CASE("a cache of kind global is refused in code, too, by name") {
     FAIL("opened");
   } catch (const config_error& e) {
     CHECK(std::string{e.what()}
-          == "caches.tokens.kind: global; not part of this version, which runs "
-             "one node");
+          == "caches.tokens.kind: global; not part of this version");
   }
   CHECK_THROWS_AS(static_cast<void>(
                     n.open<int>("tokens", global, [] { return 1; })),

@@ -287,7 +287,6 @@ private:
       wish.request = ++last_id_;
       wish.name = name;
       wish.actor = ++last_id_;
-      wish.address = "here";
       wish.replace = dice_.one_in(4);
       wish.resolver = dice_.any_of<std::string>(
         {"", "exit", "notify", "notify_all", "custom"});

@@ -3,6 +3,7 @@
 /// @file
 /// What differs between CAF 0.18.7 and 1.x, for the sources that include it.
 
+#include <caf/action.hpp>
 #include <caf/actor.hpp>
 #include <caf/actor_cast.hpp>
 #include <caf/behavior.hpp>
@@ -10,6 +11,7 @@
 #include <caf/binary_serializer.hpp>
 #include <caf/byte_buffer.hpp>
 #include <caf/config.hpp>
+#include <caf/exit_reason.hpp>
 #include <caf/mailbox_element.hpp>
 #include <caf/message_id.hpp>
 #include <caf/send.hpp>
@@ -73,6 +75,46 @@ void respond(const caf::strong_actor_ptr& to, caf::message_id id, T&& x) {
   auto element = caf::make_mailbox_element(nullptr, id, {}, std::forward<T>(x));
 #endif
   to->enqueue(std::move(element), nullptr);
+}
+
+/// Sends a message in the name of `from`, from any thread.
+template <class... Ts>
+void send_as(const caf::actor& from, const caf::strong_actor_ptr& to,
+             Ts&&... xs) {
+  auto sender = caf::actor_cast<caf::strong_actor_ptr>(from);
+#if CAF_MAJOR_VERSION >= 1
+  auto element = caf::make_mailbox_element(std::move(sender),
+                                           caf::make_message_id(),
+                                           std::forward<Ts>(xs)...);
+#else
+  auto element = caf::make_mailbox_element(std::move(sender),
+                                           caf::make_message_id(), {},
+                                           std::forward<Ts>(xs)...);
+#endif
+  to->enqueue(std::move(element), nullptr);
+}
+
+/// Has `f` called when the way to another process is lost that `self` watches.
+/// With CAF 1.x a case of the behavior has to do it besides.
+template <class Self, class F>
+void on_node_down(Self* self, F f) {
+#if CAF_MAJOR_VERSION < 1
+  self->set_node_down_handler(
+    [f](const caf::node_down_msg& what) { f(what.node); });
+#else
+  static_cast<void>(self);
+  static_cast<void>(f);
+#endif
+}
+
+/// Starts an actor that was spawned with `lazy_init`.
+inline void wake_up(const caf::actor& whom) {
+  post(whom, caf::make_action([] {}));
+}
+
+/// Ends an actor, whatever it thinks of it.
+inline void end_actor(const caf::actor& whom) {
+  caf::anon_send_exit(whom, caf::exit_reason::kill);
 }
 
 /// Makes an actor deaf to exit messages, but for `kill`.

@@ -51,6 +51,18 @@ node_core::node_core(caf::actor_system& sys_arg, const config& cfg_arg,
 void node_core::start() {
   ticker_ = std::make_unique<ticker>(
     [this](core::instant now) { return tick(now); });
+  registry_ = std::make_shared<registry_core>(
+    sys, cfg,
+    [weak = weak_from_this()](log_level level, std::string_view line) {
+      if (const auto node = weak.lock())
+        node->log(level, line);
+    },
+    [weak = weak_from_this()](std::function<void()> f) {
+      auto work = make_job("a resolver of names", std::move(f));
+      if (const auto node = weak.lock())
+        static_cast<void>(node->answers.submit(next_load(), work));
+    });
+  registry_->start();
 }
 
 std::shared_ptr<cache_core>
@@ -92,6 +104,8 @@ std::vector<std::string> node_core::shutdown() {
       last.swap(ticker_);
     }
   }
+  if (registry_ != nullptr)
+    registry_->stop();
   for (const auto& [name, cache] : caches)
     cache->close();
   const auto end = std::chrono::steady_clock::now() + cfg.node.shutdown_timeout;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "coopcache/actor/cache_core.hpp"
+#include "coopcache/actor/registry_core.hpp"
 #include "coopcache/actor/ticker.hpp"
 #include "coopcache/actor/worker_pool.hpp"
 #include "coopcache/config.hpp"
@@ -28,8 +29,14 @@ public:
   node_core(const node_core&) = delete;
   node_core& operator=(const node_core&) = delete;
 
-  /// Starts the ticker. To be called once, by the maker.
+  /// Starts the ticker and the registry. To be called once, by the maker.
+  /// @throws std::runtime_error if the node cannot listen.
   void start();
+
+  [[nodiscard]] const std::shared_ptr<registry_core>&
+  registry() const noexcept {
+    return registry_;
+  }
 
   /// Opens a cache, or returns the one that is open. @throws
   /// std::invalid_argument if it is open with another type or other options.
@@ -72,6 +79,7 @@ private:
   std::mutex caches_mutex_;
   std::map<std::string, std::shared_ptr<cache_core>> caches_;
   bool closed_ = false;
+  std::shared_ptr<registry_core> registry_;
   std::mutex ticker_mutex_;
   std::unique_ptr<ticker> ticker_;
 };

@@ -28,7 +28,7 @@ bool inspect(Inspector& f, view& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, name_owner& x) {
-  return f.apply(x.node) && f.apply(x.actor) && f.apply(x.address);
+  return f.apply(x.node) && f.apply(x.actor);
 }
 
 template <class Inspector>
@@ -223,23 +223,56 @@ bool inspect(Inspector& f, packet& x) {
   return true;
 }
 
+template <class Inspector>
+bool inspect(Inspector& f, message& x) {
+  return inspect_variant(f, x);
+}
+
+// Of another version nothing is known but where its number stands.
+template <class Inspector>
+bool inspect(Inspector& f, greeting& x) {
+  if (!f.apply(x.protocol))
+    return false;
+  if (x.protocol != protocol_version)
+    return true;
+  return inspect_enum(f, x.is, greeting::step::refuse) && f.apply(x.self)
+         && f.apply(x.endpoint) && f.apply(x.cluster) && f.apply(x.detection_ms)
+         && f.apply(x.strict) && f.apply(x.first_type_id) && f.apply(x.refusal)
+         && f.apply(x.peers);
+}
+
+template <class Inspector>
+bool inspect(Inspector& f, acquaintance& x) {
+  return f.apply(x.endpoint);
+}
+
 } // namespace coopcache::cluster
 
 namespace coopcache::actor {
 
-std::string encode(const cluster::message& what) {
+namespace {
+
+bool is_foreign(const cluster::link_message& what) {
+  const auto* const greets = std::get_if<cluster::greeting>(&what);
+  return greets != nullptr && greets->protocol != cluster::protocol_version;
+}
+
+} // namespace
+
+std::string encode(const cluster::link_message& what) {
   caf::byte_buffer bytes;
   auto sink = sink_to(bytes);
   // Saving does not change what is saved.
   static_cast<void>(
-    cluster::inspect_variant(sink, const_cast<cluster::message&>(what)));
+    cluster::inspect_variant(sink, const_cast<cluster::link_message&>(what)));
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::optional<cluster::message> decode(std::string_view bytes) {
+std::optional<cluster::link_message> decode(std::string_view bytes) {
   auto source = source_of(bytes);
-  cluster::message result;
-  if (!cluster::inspect_variant(source, result) || source.remaining() != 0)
+  cluster::link_message result;
+  if (!cluster::inspect_variant(source, result)
+      || (source.remaining() != 0 && !is_foreign(result)))
     return std::nullopt;
   return result;
 }

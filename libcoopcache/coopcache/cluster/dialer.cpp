@@ -31,7 +31,8 @@ void dialer::learn(const std::string& endpoint, core::instant now) {
   if (endpoint.empty() || endpoint == self_ || peers_.contains(endpoint)
       || peers_.size() >= most)
     return;
-  peers_[endpoint].next = first_attempt(endpoint, now);
+  auto& made = peers_[endpoint];
+  made.next = made.since = first_attempt(endpoint, now);
 }
 
 void dialer::forget(const std::string& endpoint) {
@@ -53,12 +54,22 @@ void dialer::unlinked(const std::string& endpoint, core::instant now) {
   if (at == peers_.end() || !at->second.linked)
     return;
   at->second.linked = false;
-  at->second.next = first_attempt(endpoint, now);
+  at->second.next = at->second.since = first_attempt(endpoint, now);
 }
 
 void dialer::failed(const std::string& endpoint) {
   if (const auto at = peers_.find(endpoint); at != peers_.end())
     at->second.tried = true;
+}
+
+void dialer::pause(const std::string& endpoint, core::instant until) {
+  if (const auto at = peers_.find(endpoint); at != peers_.end())
+    at->second.next = at->second.since = until;
+}
+
+bool dialer::may_dial(const std::string& endpoint, core::instant now) const {
+  const auto at = peers_.find(endpoint);
+  return at != peers_.end() && !at->second.linked && now >= at->second.since;
 }
 
 std::vector<std::string> dialer::due(core::instant now) {

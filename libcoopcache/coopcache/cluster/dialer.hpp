@@ -44,6 +44,14 @@ public:
   /// An attempt has failed: refused, timed out, or not one of us.
   void failed(const std::string& endpoint);
 
+  /// Something else lives there: not to be dialled before `until`.
+  void pause(const std::string& endpoint, core::instant until);
+
+  /// Whether it is on this node to dial it: there is no link, and the other
+  /// side has had its time.
+  [[nodiscard]] bool may_dial(const std::string& endpoint,
+                              core::instant now) const;
+
   /// Whom to dial now.
   [[nodiscard]] std::vector<std::string> due(core::instant now);
 
@@ -56,8 +64,9 @@ private:
   struct peer {
     bool configured = false;
     bool linked = false;
-    bool tried = false; ///< linked or failed at least once
-    core::instant next; ///< attempt
+    bool tried = false;  ///< linked or failed at least once
+    core::instant since; ///< when it is on this node to dial
+    core::instant next;  ///< attempt
   };
 
   [[nodiscard]] core::instant first_attempt(const std::string& endpoint,

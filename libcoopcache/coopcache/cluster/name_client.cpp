@@ -8,7 +8,7 @@ void name_client::put(name_wish wish, wishes& out) {
   op what;
   what.action = wish.replace ? name_action::replace : name_action::put;
   what.name = std::move(wish.name);
-  what.owner = {self_, wish.actor, std::move(wish.address)};
+  what.owner = {self_, wish.actor};
   what.resolver = std::move(wish.resolver);
   what.deadline = wish.deadline;
   if (!wish.replace && has_name(wish.actor)) {

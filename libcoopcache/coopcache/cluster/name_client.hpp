@@ -22,7 +22,6 @@ struct name_wish {
   std::uint64_t request = 0; ///< unique on this node
   std::string name;
   std::uint64_t actor = 0; ///< unique on this node, not 0
-  std::string address;     ///< how others reach it
   std::string resolver;    ///< who decides when two sides clash
   bool replace = false;    ///< in place of whoever has the name
   core::instant deadline = core::never;

@@ -32,6 +32,22 @@ std::string_view to_string(errc code) noexcept {
       return "wrong_type";
     case errc::shutting_down:
       return "shutting_down";
+    case errc::lock_taken:
+      return "lock_taken";
+    case errc::not_held:
+      return "not_held";
+    case errc::lock_lost:
+      return "lock_lost";
+    case errc::name_taken:
+      return "name_taken";
+    case errc::unknown_name:
+      return "unknown_name";
+    case errc::owner_dead:
+      return "owner_dead";
+    case errc::not_local:
+      return "not_local";
+    case errc::no_majority:
+      return "no_majority";
   }
   return "unknown";
 }
@@ -50,10 +66,13 @@ std::string to_string(const error& what) {
   std::string result{to_string(what.code)};
   if (!what.reason.empty())
     result += ": " + what.reason;
-  result += " (cache " + core::quoted(what.cache);
+  result += " (";
+  if (!what.cache.empty())
+    result += "cache " + core::quoted(what.cache) + ", ";
   if (!what.key.empty())
-    result += ", key " + core::quoted(what.key);
-  result += ", node " + core::quoted(what.node);
+    result += (what.cache.empty() ? "" : "key ") + core::quoted(what.key)
+              + ", ";
+  result += "node " + core::quoted(what.node);
   result += ')';
   return result;
 }

@@ -39,6 +39,22 @@ enum class errc : std::uint8_t {
   wrong_type,
   /// The node has shut down, or is about to.
   shutting_down,
+  /// Somebody else holds the lock, and the request was not to wait.
+  lock_taken,
+  /// Who gives a lock back does not hold it.
+  not_held,
+  /// The lock was taken away: another side of the cluster may hold it.
+  lock_lost,
+  /// Another actor has the name, or the actor has another name.
+  name_taken,
+  /// Nobody has the name, or not the actor that was said to have it.
+  unknown_name,
+  /// The actor to be registered has ended.
+  owner_dead,
+  /// The actor to be registered lives on another node.
+  not_local,
+  /// In a strict cluster, the node saw no majority until the deadline.
+  no_majority,
 };
 
 /// The name of a code as it stands in this header.
@@ -52,8 +68,8 @@ COOPCACHE_EXPORT bool from_string(std::string_view name, errc& code) noexcept;
 struct error {
   errc code = errc::fetch_failed;
   std::string reason; ///< the loader's own text, or ours
-  std::string cache;  ///< name of the cache
-  std::string key;    ///< shortened to 100 bytes
+  std::string cache;  ///< name of the cache; empty if it is about none
+  std::string key;    ///< or name, or resource; shortened to 100 bytes
   std::string node;   ///< name of the node that found the error
 
   friend bool operator==(const error&, const error&) = default;

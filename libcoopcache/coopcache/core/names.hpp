@@ -17,7 +17,6 @@ namespace coopcache::core {
 struct name_owner {
   node_id node;            ///< where it lives
   std::uint64_t actor = 0; ///< unique on that node; 0: nobody
-  std::string address{};   ///< how to reach it; opaque here
 
   // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it compares with
   friend auto operator<=>(const name_owner&, const name_owner&) = default;

@@ -1,0 +1,89 @@
+#pragma once
+
+#include "coopcache/core/names.hpp"
+
+#include <caf/actor.hpp>
+
+#include <array>
+#include <functional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace coopcache::actor {
+
+/// The names of the cluster with handles of their owners, for readers of any
+/// thread: a look-up takes a shard's shared lock and copies a handle.
+class directory {
+public:
+  /// Null if there is no such name, or no way to its owner now.
+  [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
+    const auto& part = part_of(name);
+    const std::shared_lock guard{part.mutex};
+    const auto at = part.names.find(name);
+    return at == part.names.end() ? nullptr : at->second.handle;
+  }
+
+  /// Sets a name, and returns who had it.
+  core::name_owner set(const std::string& name, const core::name_owner& owner,
+                       caf::strong_actor_ptr handle) {
+    auto& part = part_of(name);
+    const std::unique_lock guard{part.mutex};
+    auto& mine = part.names[name];
+    mine.handle.swap(handle); // the old one is let go after the lock
+    return std::exchange(mine.owner, owner);
+  }
+
+  /// Removes a name, and returns who had it.
+  core::name_owner erase(const std::string& name) {
+    entry old;
+    auto& part = part_of(name);
+    const std::unique_lock guard{part.mutex};
+    if (const auto at = part.names.find(name); at != part.names.end()) {
+      old = std::move(at->second);
+      part.names.erase(at);
+    }
+    return old.owner;
+  }
+
+  /// Every name, sorted.
+  [[nodiscard]] std::vector<std::string> names() const;
+
+  /// The names whose owners live on `node`.
+  [[nodiscard]] std::vector<std::pair<std::string, core::name_owner>>
+  owned_by(const core::node_id& node) const;
+
+private:
+  struct hash {
+    using is_transparent = void;
+
+    std::size_t operator()(std::string_view text) const noexcept {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+
+  struct entry {
+    core::name_owner owner;
+    caf::strong_actor_ptr handle;
+  };
+
+  struct alignas(64) shard {
+    mutable std::shared_mutex mutex;
+    std::unordered_map<std::string, entry, hash, std::equal_to<>> names;
+  };
+
+  [[nodiscard]] const shard& part_of(std::string_view name) const noexcept {
+    return shards_[hash{}(name) % shards_.size()];
+  }
+
+  [[nodiscard]] shard& part_of(std::string_view name) noexcept {
+    return shards_[hash{}(name) % shards_.size()];
+  }
+
+  std::array<shard, 16> shards_;
+};
+
+} // namespace coopcache::actor

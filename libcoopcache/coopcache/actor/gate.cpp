@@ -1,0 +1,120 @@
+#include "coopcache/actor/gate.hpp"
+
+#include "coopcache/actor/compat.hpp"
+
+#include <caf/io/basp_broker.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
+#include <caf/io/network/doorman_impl.hpp>
+#include <caf/make_counted.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+namespace coopcache::actor {
+
+using clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+/// The second descriptors of those that were not asked for yet.
+struct gate::visitors {
+  struct visitor {
+    std::string host;
+    std::uint16_t port = 0;
+    clock::time_point came;
+    descriptor socket;
+  };
+
+  static constexpr auto patience = 10s;
+
+  void add(caf::io::network::native_socket fd) {
+    auto host = caf::io::network::remote_addr_of_fd(fd);
+    auto port = caf::io::network::remote_port_of_fd(fd);
+    const auto now = clock::now();
+    const std::lock_guard guard{mutex};
+    std::erase_if(all,
+                  [&](const auto& one) { return now - one.came > patience; });
+    if (host && port)
+      all.push_back({*host, *port, now, descriptor{::dup(fd)}});
+  }
+
+  std::mutex mutex;
+  std::vector<visitor> all;
+};
+
+/// CAF's own way to accept, but for the second descriptor.
+class gate::door : public caf::io::network::doorman_impl {
+public:
+  door(caf::io::network::default_multiplexer& backend,
+       caf::io::network::native_socket fd, std::shared_ptr<visitors> into)
+    : doorman_impl(backend, fd), into_(std::move(into)) {
+  }
+
+  bool new_connection() override {
+    into_->add(acceptor_.accepted_socket());
+    return doorman_impl::new_connection();
+  }
+
+private:
+  std::shared_ptr<visitors> into_;
+};
+
+gate::gate(caf::actor_system& sys)
+  : sys_(sys),
+    broker_(sys.middleman().named_broker<caf::io::basp_broker>("BASP")),
+    visitors_(std::make_shared<visitors>()) {
+}
+
+gate::~gate() {
+  if (port_ != 0)
+    post(broker_, caf::close_atom_v, port_);
+}
+
+std::string gate::listen(const std::string& endpoint, const caf::actor& what) {
+  const auto [host, port] = split_endpoint(endpoint);
+  auto& backend = dynamic_cast<caf::io::network::default_multiplexer&>(
+    sys_.middleman().backend());
+  const auto fd = caf::io::network::new_tcp_acceptor_impl(port, host.c_str(),
+                                                          true);
+  if (!fd)
+    throw std::runtime_error("cannot listen on " + endpoint
+                             + ": the address is not this host's, or in use");
+  auto made = caf::make_counted<door>(backend, *fd, visitors_);
+  port_ = made->port();
+  post(broker_, caf::publish_atom_v, caf::io::doorman_ptr{std::move(made)},
+       port_, caf::actor_cast<caf::strong_actor_ptr>(what),
+       std::set<std::string>{});
+  return join_endpoint(host, port_);
+}
+
+caf::io::scribe_ptr gate::adopt(descriptor socket) {
+  visitors_->add(socket.get());
+  return sys_.middleman().backend().new_scribe(socket.release());
+}
+
+caf::strong_actor_ptr gate::find(const caf::node_id& where,
+                                 std::uint64_t actor) const {
+  // What the broker's own workers do with each handle in a message.
+  auto* const broker = static_cast<caf::io::basp_broker*>(
+    caf::actor_cast<caf::abstract_actor*>(broker_));
+  return broker->instance.proxies().get_or_put(where, actor);
+}
+
+descriptor gate::take(const std::string& host, std::uint16_t port) {
+  const std::lock_guard guard{visitors_->mutex};
+  auto& all = visitors_->all;
+  const auto at = std::find_if(all.begin(), all.end(), [&](const auto& one) {
+    return one.port == port && one.host == host;
+  });
+  if (at == all.end())
+    return {};
+  auto result = std::move(at->socket);
+  all.erase(at);
+  return result;
+}
+
+} // namespace coopcache::actor

@@ -1,0 +1,62 @@
+#pragma once
+
+#include "coopcache/actor/sockets.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/actor_system.hpp>
+#include <caf/io/scribe.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace coopcache::actor {
+
+/// Where connections between nodes enter CAF: it listens, and hands connected
+/// sockets to CAF's broker. Of each connection it has a second descriptor, so
+/// that one can be ended whatever the broker knows about it: CAF does not
+/// replace a connection that it takes for a living one.
+class gate {
+public:
+  /// Requires: the system has the middleman.
+  explicit gate(caf::actor_system& sys);
+
+  /// Closes the listening socket.
+  ~gate();
+
+  gate(const gate&) = delete;
+  gate& operator=(const gate&) = delete;
+
+  /// Listens on "host:port" and publishes `what` there. Returns the endpoint
+  /// with the port that it got. @throws std::runtime_error with the reason.
+  std::string listen(const std::string& endpoint, const caf::actor& what);
+
+  /// CAF's broker, which takes sockets in.
+  [[nodiscard]] const caf::actor& broker() const noexcept {
+    return broker_;
+  }
+
+  /// A connected socket as the broker wants it.
+  [[nodiscard]] caf::io::scribe_ptr adopt(descriptor socket);
+
+  /// The second descriptor of a connection, by the address of its other end;
+  /// empty if unknown. Each can be taken once, within some seconds.
+  [[nodiscard]] descriptor take(const std::string& host, std::uint16_t port);
+
+  /// A handle of an actor of another process; null if it cannot be one. It is
+  /// a dead one if there is no connection. Thread-safe.
+  [[nodiscard]] caf::strong_actor_ptr find(const caf::node_id& where,
+                                           std::uint64_t actor) const;
+
+private:
+  class door;
+  struct visitors;
+
+  caf::actor_system& sys_;
+  caf::actor broker_;
+  std::shared_ptr<visitors> visitors_;
+  std::uint16_t port_ = 0;
+};
+
+} // namespace coopcache::actor

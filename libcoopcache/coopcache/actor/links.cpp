@@ -1,0 +1,668 @@
+#include "coopcache/actor/links.hpp"
+
+#include "coopcache/actor/compat.hpp"
+#include "coopcache/actor/wire.hpp"
+#include "coopcache/core/text.hpp"
+#include "coopcache/table/clock.hpp"
+
+#include <caf/action.hpp>
+#include <caf/actor_companion.hpp>
+#include <caf/actor_registry.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/io/basp_broker.hpp>
+#include <caf/sec.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <future>
+#include <set>
+#include <utility>
+
+namespace coopcache::actor {
+
+using namespace std::chrono_literals;
+using cluster::greeting;
+
+namespace {
+
+/// A connection that does not come about in this time is given up.
+constexpr auto connect_limit = 1s;
+/// So long the other end has to answer a greeting.
+constexpr auto greeting_limit = 1s;
+/// An endpoint where something else lives is tried again after it.
+constexpr auto reject_pause = 5s;
+
+std::string in_words(const caf::error& why) {
+  if (why == caf::sec::incompatible_application_ids)
+    return "a CAF program with other caf.middleman.app-identifiers";
+  if (why == caf::sec::request_timeout)
+    return "does not answer CAF's handshake: frozen, or not a node";
+  return "not a node of coopcache, or another version of CAF";
+}
+
+} // namespace
+
+/// The state of the actor; used in its context only, but for what says so.
+class links::body : public std::enable_shared_from_this<body> {
+public:
+  body(caf::actor_system& sys, settings from, links_owner& owner)
+    : sys_(sys), from_(std::move(from)), owner_(owner), gate_(sys) {
+  }
+
+  /// Listens; `worker` is the actor.
+  void open(const caf::actor& worker) {
+    worker_ = worker;
+    port_ = sys_.spawn<caf::actor_companion, caf::hidden>();
+    companion().on_enqueue([weak = weak_from_this()](auto element) {
+      if (const auto self = weak.lock())
+        self->arrived(*element);
+    });
+    auto endpoint = from_.listen.empty() ? std::string{}
+                                         : gate_.listen(from_.listen, port_);
+    if (!from_.advertise.empty())
+      endpoint = from_.advertise;
+    from_.own.endpoint = endpoint;
+    dialer_.emplace(endpoint, from_.peers, table::precise_now());
+    for (const auto& each : from_.peers)
+      if (each != endpoint)
+        note(each).configured = true;
+    connector_.emplace([weak = weak_from_this()](attempt what) {
+      if (const auto self = weak.lock())
+        self->later([what = std::make_shared<attempt>(std::move(what))](
+                      body& b) { b.reached(std::move(*what)); });
+    });
+  }
+
+  [[nodiscard]] const greeting& own() const noexcept {
+    return from_.own;
+  }
+
+  /// Thread-safe: has `f` called in the context of the actor.
+  template <class F>
+  void later(F f) {
+    post(worker_, caf::make_action([weak = weak_from_this(), f = std::move(f)] {
+           const auto self = weak.lock();
+           if (self == nullptr || self->self_ == nullptr)
+             return;
+           f(*self);
+           if (self->self_ != nullptr)
+             self->note_wake();
+         }));
+  }
+
+  /// Thread-safe.
+  [[nodiscard]] caf::strong_actor_ptr find(const caf::node_id& where,
+                                           std::uint64_t actor) const {
+    return gate_.find(where, actor);
+  }
+
+  /// Thread-safe.
+  void send(const caf::strong_actor_ptr& to,
+            const cluster::link_message& what) const {
+    send_as(port_, to, caf::forward_atom_v, encode(what));
+  }
+
+  /// Thread-safe.
+  [[nodiscard]] std::vector<endpoint_state> state() const {
+    const std::lock_guard guard{notes_mutex_};
+    std::vector<endpoint_state> result;
+    for (const auto& [endpoint, each] : notes_)
+      result.push_back(each);
+    return result;
+  }
+
+  caf::behavior start(caf::event_based_actor* self) {
+    self_ = self;
+    ignore_exits(self);
+    on_node_down(self, [this](const caf::node_id& where) {
+      down(where);
+      note_wake();
+    });
+    return {
+      [this](const caf::node_down_msg& what) {
+        down(what.node);
+        note_wake();
+      },
+    };
+  }
+
+  /// Thread-safe.
+  [[nodiscard]] core::instant next_wake() const noexcept {
+    return wake_;
+  }
+
+  void tick(core::instant now) {
+    std::vector<std::string> late;
+    for (auto& [endpoint, one] : dialling_)
+      if (now >= one.end)
+        late.push_back(endpoint);
+    for (const auto& endpoint : late)
+      give_up(endpoint, "does not answer the greeting");
+    std::erase_if(guests_,
+                  [&](const auto& one) { return now >= one.second.end; });
+    for (const auto& endpoint : dialer_->due(now))
+      if (!dialling_.contains(endpoint))
+        connector_->dial(endpoint, connect_limit);
+    tell_probed();
+  }
+
+  void drop(const core::node_id& peer) {
+    const auto at = links_.find(peer);
+    if (at == links_.end())
+      return;
+    log(log_level::warning, peer, "has been silent for too long");
+    end(at, "silent");
+  }
+
+  void add_peer(const std::string& endpoint) {
+    dialer_->learn(endpoint, table::precise_now());
+    note(endpoint);
+  }
+
+  void stop() {
+    companion().on_enqueue({}); // waits for a message that is being taken
+    sys_.registry().erase(port_.id());
+    for (auto& [peer, one] : links_)
+      one.socket.shut_down();
+    for (auto& [endpoint, one] : dialling_)
+      one.socket.shut_down();
+    links_.clear();
+    dialling_.clear();
+    guests_.clear();
+    connector_.reset();
+    self_->quit();
+    self_ = nullptr;
+  }
+
+private:
+  struct connection {
+    link to;
+    std::string endpoint;
+    descriptor socket; ///< to end it
+  };
+
+  /// One that this node has dialled, until the greeting is answered.
+  struct dialled {
+    descriptor socket;
+    caf::node_id where;
+    caf::strong_actor_ptr to;
+    core::instant end;
+  };
+
+  /// One that has dialled this node, until it has confirmed.
+  struct guest {
+    greeting theirs;
+    caf::strong_actor_ptr to;
+    core::instant end;
+  };
+
+  using connections = std::map<core::node_id, connection>;
+
+  // -- words ------------------------------------------------------------------
+
+  [[nodiscard]] caf::actor_companion& companion() const {
+    return *static_cast<caf::actor_companion*>(
+      caf::actor_cast<caf::abstract_actor*>(port_));
+  }
+
+  endpoint_state& note(const std::string& endpoint) {
+    const std::lock_guard guard{notes_mutex_};
+    auto& result = notes_[endpoint];
+    result.endpoint = endpoint;
+    return result;
+  }
+
+  void log(log_level level, const core::node_id& peer, std::string_view what) {
+    std::string line = "node ";
+    line += core::quoted(peer.name);
+    line += ' ';
+    line += what;
+    owner_.log(level, line);
+  }
+
+  // Says it once, until something else is to be said.
+  void trouble(const std::string& endpoint, log_level level,
+               const std::string& why) {
+    auto& known = note(endpoint);
+    {
+      const std::lock_guard guard{notes_mutex_};
+      if (!known.linked && known.trouble == why)
+        return;
+      known.linked = false;
+      known.trouble = why;
+    }
+    std::string line = "no link to ";
+    line += endpoint;
+    line += ": ";
+    line += why;
+    owner_.log(level, line);
+  }
+
+  // -- dialling ---------------------------------------------------------------
+
+  [[nodiscard]] connections::iterator linked_at(const std::string& endpoint) {
+    return std::find_if(links_.begin(), links_.end(), [&](const auto& one) {
+      return one.second.endpoint == endpoint;
+    });
+  }
+
+  void tell_probed() {
+    if (probed_ || !dialer_->probed())
+      return;
+    probed_ = true;
+    owner_.probed();
+  }
+
+  void reached(attempt what) {
+    if (what.how == attempt::end::connected) {
+      reached_somebody(what.endpoint, std::move(what.socket));
+      return;
+    }
+    dialer_->failed(what.endpoint);
+    if (what.how == attempt::end::refused)
+      refused(what.endpoint);
+    if (linked_at(what.endpoint) == links_.end())
+      trouble(what.endpoint, log_level::info, what.why);
+    tell_probed();
+  }
+
+  // Nobody listens where a node was: it does not run any more.
+  void refused(const std::string& endpoint) {
+    const auto at = lost_.find(endpoint);
+    if (at == lost_.end())
+      return;
+    const auto peer = at->second;
+    lost_.erase(at);
+    log(log_level::warning, peer, "does not run any more");
+    owner_.unlinked(peer, true);
+  }
+
+  void reached_somebody(const std::string& endpoint, descriptor socket) {
+    if (linked_at(endpoint) != links_.end() || dialling_.contains(endpoint)
+        || !dialer_->may_dial(endpoint, table::precise_now()))
+      return;
+    auto& mine = dialling_[endpoint];
+    mine.socket = socket.duplicate();
+    mine.end = table::precise_now() + connect_limit + greeting_limit;
+    const auto port = split_endpoint(endpoint).second;
+    request(self_, gate_.broker(), connect_limit, caf::connect_atom_v,
+            gate_.adopt(std::move(socket)), port)
+      .then([this, endpoint](const caf::node_id& where,
+                             const caf::strong_actor_ptr& to,
+                             const std::set<
+                               std::string>&) { greet(endpoint, where, to); },
+            [this, endpoint](const caf::error& why) {
+              give_up(endpoint, in_words(why));
+            });
+  }
+
+  void greet(const std::string& endpoint, const caf::node_id& where,
+             const caf::strong_actor_ptr& to) {
+    const auto at = dialling_.find(endpoint);
+    if (at == dialling_.end())
+      return;
+    if (to == nullptr) {
+      reject(endpoint, "a CAF program that is not a node of coopcache");
+      return;
+    }
+    at->second.where = where;
+    at->second.to = to;
+    at->second.end = table::precise_now() + greeting_limit;
+    auto hello = from_.own;
+    hello.peers = known_endpoints();
+    send(to, hello);
+  }
+
+  void give_up(const std::string& endpoint, const std::string& why) {
+    const auto at = dialling_.find(endpoint);
+    if (at == dialling_.end())
+      return;
+    at->second.socket.shut_down();
+    dialling_.erase(at);
+    dialer_->failed(endpoint);
+    trouble(endpoint, log_level::warning, why);
+    tell_probed();
+  }
+
+  // It will not do better in a moment.
+  void reject(const std::string& endpoint, const std::string& why) {
+    give_up(endpoint, why);
+    dialer_->pause(endpoint, table::precise_now() + reject_pause);
+  }
+
+  // -- greetings --------------------------------------------------------------
+
+  [[nodiscard]] std::vector<std::string> known_endpoints() const {
+    std::vector<std::string> result;
+    for (const auto& [peer, one] : links_)
+      result.push_back(one.endpoint);
+    return result;
+  }
+
+  void learn(const std::vector<std::string>& endpoints) {
+    for (const auto& each : endpoints)
+      if (each != from_.own.endpoint)
+        add_peer(each);
+  }
+
+  // Called by whatever thread brings a message from the network, and goes on in
+  // it: a switch to another thread would take a third of a round trip.
+  void arrived(caf::mailbox_element& element) {
+    auto& content = element.content();
+    const auto from = element.sender;
+    if (from == nullptr
+        || !content.match_elements<caf::forward_atom, std::string>())
+      return;
+    auto what = decode(content.get_as<std::string>(1));
+    if (!what)
+      return;
+    auto* const one = std::get_if<cluster::message>(&*what);
+    const auto peer = one != nullptr ? peer_at(from->node()) : std::nullopt;
+    if (peer)
+      owner_.received(*peer, std::move(*one));
+    else
+      later([from, what = std::move(*what)](body& b) { b.take(from, what); });
+  }
+
+  // Whatever is no message of a peer's, or came while it became one.
+  void take(const caf::strong_actor_ptr& from,
+            const cluster::link_message& what) {
+    const auto peer = peer_at(from->node());
+    if (const auto* const greets = std::get_if<greeting>(&what))
+      greeted(from, *greets);
+    else if (!peer)
+      return;
+    else if (const auto* const one = std::get_if<cluster::message>(&what))
+      owner_.received(*peer, *one);
+    else
+      learn({std::get<cluster::acquaintance>(what).endpoint});
+  }
+
+  // Thread-safe.
+  [[nodiscard]] std::optional<core::node_id>
+  peer_at(const caf::node_id& where) const {
+    const std::lock_guard guard{whose_mutex_};
+    const auto at = whose_.find(where);
+    return at == whose_.end() ? std::nullopt : std::optional{at->second};
+  }
+
+  void know(const caf::node_id& where, const core::node_id& peer) {
+    const std::lock_guard guard{whose_mutex_};
+    whose_[where] = peer;
+  }
+
+  void forget(const caf::node_id& where) {
+    const std::lock_guard guard{whose_mutex_};
+    whose_.erase(where);
+  }
+
+  void greeted(const caf::strong_actor_ptr& from, const greeting& theirs) {
+    const auto why = objection(theirs);
+    switch (theirs.is) {
+      case greeting::step::hello:
+        answer(from, theirs, why);
+        break;
+      case greeting::step::confirm:
+        confirmed(from);
+        break;
+      case greeting::step::welcome:
+      case greeting::step::refuse:
+        answered(from, theirs, why);
+        break;
+    }
+  }
+
+  // Why this node does not want to be linked to that one.
+  std::string objection(const greeting& theirs) {
+    auto why = cluster::mismatch(from_.own, theirs);
+    if (!why.empty() || theirs.protocol != cluster::protocol_version)
+      return why;
+    for (const auto& [peer, one] : links_)
+      if (peer.name == theirs.self.name && one.endpoint != theirs.endpoint)
+        return "there is another node of the name " + core::quoted(peer.name)
+               + ", at " + one.endpoint;
+    return why;
+  }
+
+  void answer(const caf::strong_actor_ptr& from, const greeting& theirs,
+              const std::string& why) {
+    auto reply = from_.own;
+    if (why.empty()) {
+      reply.is = greeting::step::welcome;
+      reply.peers = known_endpoints();
+      guests_[from->node()] = {theirs, from,
+                               table::precise_now() + greeting_limit};
+    } else {
+      reply.is = greeting::step::refuse;
+      reply.refusal = why;
+      if (theirs.protocol == cluster::protocol_version
+          && theirs.self != from_.own.self)
+        trouble(theirs.endpoint, log_level::warning, why);
+    }
+    send(from, reply);
+  }
+
+  void confirmed(const caf::strong_actor_ptr& from) {
+    const auto at = guests_.find(from->node());
+    if (at == guests_.end())
+      return;
+    const auto theirs = at->second.theirs;
+    guests_.erase(at);
+    up(theirs, from);
+  }
+
+  void answered(const caf::strong_actor_ptr& from, const greeting& theirs,
+                const std::string& why) {
+    const auto at = std::find_if(dialling_.begin(), dialling_.end(),
+                                 [&](const auto& one) {
+                                   return one.second.to == from;
+                                 });
+    if (at == dialling_.end())
+      return;
+    const auto endpoint = at->first;
+    if (theirs.protocol == cluster::protocol_version
+        && theirs.self == from_.own.self) {
+      give_up(endpoint, "it is this node itself");
+      dialer_->linked(endpoint); // in a way
+    } else if (theirs.is == greeting::step::refuse || !why.empty()) {
+      reject(endpoint, why.empty() ? "refused: " + theirs.refusal : why);
+    } else {
+      dialling_.erase(at);
+      auto reply = from_.own;
+      reply.is = greeting::step::confirm;
+      send(from, reply);
+      if (endpoint != theirs.endpoint)
+        dialer_->linked(endpoint);
+      up(theirs, from);
+    }
+  }
+
+  // -- links ------------------------------------------------------------------
+
+  void up(const greeting& theirs, const caf::strong_actor_ptr& to) {
+    const auto& peer = theirs.self;
+    const auto& endpoint = theirs.endpoint;
+    lay_to_rest(peer, endpoint);
+    if (const auto old = links_.find(peer); old != links_.end())
+      forget(old->second.to.where);
+    const link fresh{peer, to->node(), to};
+    auto& mine = links_[peer];
+    mine.to = fresh;
+    mine.endpoint = endpoint;
+    know(to->node(), peer);
+    lost_.erase(endpoint);
+    add_peer(endpoint);
+    dialer_->linked(endpoint);
+    {
+      auto& known = note(endpoint);
+      const std::lock_guard guard{notes_mutex_};
+      known.linked = true;
+      known.peer = peer.name;
+      known.trouble.clear();
+    }
+    log(log_level::info, peer, "is linked, at " + endpoint);
+    sys_.monitor(to->node(), self_->address());
+    find_socket(peer, to->node());
+    owner_.linked(fresh);
+    learn(theirs.peers);
+    for (const auto& [other, one] : links_)
+      if (other != peer)
+        send(one.to.to, cluster::acquaintance{endpoint});
+    tell_probed();
+  }
+
+  // To end the link one day. Of two connections CAF may have kept the other.
+  void find_socket(const core::node_id& peer, const caf::node_id& where) {
+    request(self_, gate_.broker(), greeting_limit, caf::get_atom_v, where)
+      .then(
+        [this, peer](const caf::node_id& at, const std::string& host,
+                     std::uint16_t port) {
+          const auto mine = links_.find(peer);
+          if (mine == links_.end() || mine->second.to.where != at)
+            return;
+          if (auto socket = gate_.take(host, port))
+            mine->second.socket = std::move(socket);
+        },
+        [](const caf::error&) {});
+  }
+
+  void note_wake() {
+    auto at = dialer_->next_wake();
+    for (const auto& [endpoint, one] : dialling_)
+      at = std::min(at, one.end);
+    for (const auto& [where, one] : guests_)
+      at = std::min(at, one.end);
+    wake_ = at;
+    owner_.wake(at);
+  }
+
+  // Another incarnation listens where an earlier one did.
+  void lay_to_rest(const core::node_id& peer, const std::string& endpoint) {
+    if (const auto at = lost_.find(endpoint);
+        at != lost_.end() && at->second != peer)
+      refused(endpoint);
+    const auto old = linked_at(endpoint);
+    if (old == links_.end() || old->first == peer)
+      return;
+    const auto earlier = old->first;
+    end(old, "restarted");
+    lost_.erase(endpoint);
+    owner_.unlinked(earlier, true);
+  }
+
+  void down(const caf::node_id& where) {
+    const auto peer = peer_at(where);
+    if (!peer)
+      return;
+    const auto at = links_.find(*peer);
+    const auto endpoint = at->second.endpoint;
+    end(at, "connection lost");
+    connector_->dial(endpoint, connect_limit); // does it still run?
+  }
+
+  void end(connections::iterator at, const std::string& why) {
+    const auto peer = at->first;
+    const auto endpoint = at->second.endpoint;
+    at->second.socket.shut_down();
+    forget(at->second.to.where);
+    links_.erase(at);
+    lost_.insert_or_assign(endpoint, peer);
+    trouble(endpoint, log_level::info, why);
+    dialer_->unlinked(endpoint, table::precise_now());
+    owner_.unlinked(peer, false);
+  }
+
+  caf::actor_system& sys_;
+  settings from_;
+  links_owner& owner_;
+  gate gate_;
+  caf::actor worker_; ///< this
+  caf::actor port_;   ///< what others send to
+  caf::event_based_actor* self_ = nullptr;
+  std::optional<cluster::dialer> dialer_;
+  std::optional<connector> connector_;
+  connections links_;
+  mutable std::mutex whose_mutex_;
+  std::map<caf::node_id, core::node_id> whose_; ///< links by CAF's names
+  std::map<std::string, dialled> dialling_;     ///< by endpoint
+  std::map<caf::node_id, guest> guests_;
+  std::map<std::string, core::node_id> lost_; ///< who was there last
+  bool probed_ = false;
+  std::atomic<core::instant> wake_ = core::instant{};
+  mutable std::mutex notes_mutex_;
+  std::map<std::string, endpoint_state> notes_; ///< by endpoint
+};
+
+links::links(caf::actor_system& sys, settings from, links_owner& owner)
+  : sys_(sys), body_(std::make_shared<body>(sys, std::move(from), owner)) {
+  actor_ = sys.spawn<caf::detached>(
+    [b = body_,
+     ready = started_.get_future().share()](caf::event_based_actor* self) {
+      ready.wait();
+      return b->start(self);
+    });
+  try {
+    body_->open(actor_);
+  } catch (...) {
+    stop();
+    throw;
+  }
+}
+
+void links::start() {
+  if (!std::exchange(is_started_, true))
+    started_.set_value();
+}
+
+links::~links() {
+  stop();
+}
+
+const std::string& links::endpoint() const noexcept {
+  return body_->own().endpoint;
+}
+
+void links::tick(core::instant now) {
+  body_->later([now](body& b) { b.tick(now); });
+}
+
+core::instant links::next_wake() const noexcept {
+  return body_->next_wake();
+}
+
+void links::drop(const core::node_id& peer) {
+  body_->later([peer](body& b) { b.drop(peer); });
+}
+
+void links::add_peer(const std::string& endpoint) {
+  body_->later([endpoint](body& b) { b.add_peer(endpoint); });
+}
+
+void links::send(const link& over, const cluster::message& what) const {
+  body_->send(over.to, what);
+}
+
+caf::strong_actor_ptr links::find(const caf::node_id& where,
+                                  std::uint64_t actor) const {
+  return body_->find(where, actor);
+}
+
+std::vector<endpoint_state> links::state() const {
+  return body_->state();
+}
+
+void links::stop() {
+  if (actor_ == nullptr)
+    return;
+  start();
+  const auto done = std::make_shared<std::promise<void>>();
+  auto ended = done->get_future();
+  body_->later([done](body& b) {
+    b.stop();
+    done->set_value();
+  });
+  ended.wait();
+  actor_ = nullptr;
+}
+
+} // namespace coopcache::actor

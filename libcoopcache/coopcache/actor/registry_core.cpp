@@ -1,0 +1,743 @@
+#include "coopcache/actor/registry_core.hpp"
+
+#include "coopcache/actor/compat.hpp"
+#include "coopcache/actor_types.hpp"
+#include "coopcache/core/text.hpp"
+#include "coopcache/table/clock.hpp"
+
+#include <caf/actor_registry.hpp>
+#include <caf/exit_reason.hpp>
+#include <caf/send.hpp>
+
+#include <algorithm>
+#include <ctime>
+#include <thread>
+#include <tuple>
+#include <type_traits>
+
+namespace coopcache::actor {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// The clock that goes on while the machine is suspended: who wakes up has
+/// missed what the others did meanwhile.
+core::instant boot_now() noexcept {
+  timespec ts;
+  clock_gettime(CLOCK_BOOTTIME, &ts);
+  return core::instant{std::chrono::seconds{ts.tv_sec}
+                       + std::chrono::nanoseconds{ts.tv_nsec}};
+}
+
+std::uint64_t wall_now() noexcept {
+  return static_cast<std::uint64_t>(
+    std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch())
+      .count());
+}
+
+/// The nodes of a strict cluster, the same list on each of them.
+std::vector<std::string> strict_list(const config& cfg,
+                                     const std::string& own) {
+  if (!cfg.cluster.strict)
+    return {};
+  std::set<std::string> all{cfg.nodes.begin(), cfg.nodes.end()};
+  all.insert(own);
+  return {all.begin(), all.end()};
+}
+
+const std::string& own_endpoint(const config& cfg) {
+  return cfg.node.advertise.empty() ? cfg.node.listen : cfg.node.advertise;
+}
+
+cluster::registry_settings machine_settings(const config& cfg) {
+  cluster::registry_settings result;
+  result.membership.detection = cfg.cluster.failure_detection;
+  result.membership.beat = result.membership.detection / 10;
+  result.membership.join_timeout = cfg.cluster.join_timeout;
+  result.strict = strict_list(cfg, own_endpoint(cfg)).size();
+  return result;
+}
+
+std::string members_text(const core::view& now) {
+  std::vector<std::string_view> names;
+  for (const auto& id : now.members)
+    names.push_back(id.name);
+  return core::joined(names, ", ");
+}
+
+} // namespace
+
+registry_core::registry_core(caf::actor_system& sys_arg, const config& cfg,
+                             log_function log_arg, aside_function aside)
+  : sys(sys_arg), self_{cfg.node.name, wall_now()}, here_(sys_arg.node()),
+    cfg_(cfg), log_(std::move(log_arg)), aside_(std::move(aside)),
+    machine_(self_, machine_settings(cfg), now()) {
+}
+
+registry_core::~registry_core() {
+  stop();
+}
+
+void registry_core::start() {
+  if (!cfg_.node.listen.empty()) {
+    links::settings net;
+    net.own.self = self_;
+    net.own.cluster = cfg_.cluster.name;
+    net.own.detection_ms = static_cast<std::uint64_t>(
+      cfg_.cluster.failure_detection.count());
+    net.own.strict = strict_list(cfg_, own_endpoint(cfg_));
+    net.own.first_type_id = COOPCACHE_FIRST_TYPE_ID;
+    net.listen = cfg_.node.listen;
+    net.advertise = cfg_.node.advertise;
+    net.peers = cfg_.nodes;
+    net_ = std::make_unique<class links>(sys, std::move(net),
+                                         static_cast<links_owner&>(*this));
+  } else {
+    probed();
+  }
+  {
+    const std::lock_guard guard{ticker_mutex_};
+    ticker_ = std::make_unique<ticker>(
+      [this](core::instant monotonic) { return tick(monotonic); });
+  }
+  if (net_ != nullptr)
+    net_->start();
+}
+
+void registry_core::stop() {
+  {
+    const std::lock_guard guard{mutex_};
+    if (std::exchange(stopped_, true))
+      return;
+  }
+  std::shared_ptr<registry_core> local;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    stopping_ = true;
+    local = local_;
+  }
+  if (local != nullptr)
+    local->stop();
+  turn([](auto& machine, const auto& at) { return machine.leave(at); });
+  // The others should know that it was no accident.
+  for (const auto end = boot_now() + 500ms; boot_now() < end;) {
+    {
+      const std::lock_guard guard{mutex_};
+      if (machine_.members().has_left())
+        break;
+    }
+    std::this_thread::sleep_for(2ms);
+  }
+  if (net_ != nullptr)
+    net_->stop();
+  std::unique_ptr<ticker> last;
+  {
+    const std::lock_guard guard{ticker_mutex_};
+    last.swap(ticker_);
+  }
+  last.reset();
+  std::unique_lock guard{mutex_};
+  idle_.wait(guard, [this] { return !working_; });
+}
+
+bool registry_core::stopped() const {
+  const std::lock_guard guard{mutex_};
+  return stopped_;
+}
+
+// -- turns --------------------------------------------------------------------
+
+cluster::clocks registry_core::now() {
+  return {boot_now(), wall_now()};
+}
+
+core::instant registry_core::deadline_of(
+  const cluster::clocks& at,
+  const std::optional<std::chrono::milliseconds>& length) {
+  return length ? core::later(at.now, *length) : core::never;
+}
+
+/// Runs the machine with one event, which gets it and the time and returns the
+/// effects; then does what it wants, unless another thread is at it.
+template <class F>
+void registry_core::turn(F event) {
+  std::unique_lock guard{mutex_};
+  const auto at = now();
+  auto effects = event(machine_, at);
+  for (auto& one : effects)
+    tasks_.emplace_back(std::move(one));
+  if (!syncs_.empty())
+    answer_syncs(at);
+  const auto next = due();
+  work(guard);
+  guard.unlock();
+  wake(next - (at.now - table::precise_now()));
+}
+
+// With `mutex_`.
+core::instant registry_core::due() const {
+  auto result = machine_.next_wake();
+  for (const auto& one : syncs_)
+    result = std::min(result, one.deadline);
+  return result;
+}
+
+void registry_core::work(std::unique_lock<std::mutex>& guard) {
+  if (working_)
+    return; // in order: whoever is at it goes on
+  working_ = true;
+  while (!tasks_.empty()) {
+    auto batch = std::exchange(tasks_, {});
+    guard.unlock();
+    for (auto& one : batch)
+      perform(one);
+    guard.lock();
+  }
+  working_ = false;
+  idle_.notify_all();
+}
+
+core::instant registry_core::tick(core::instant monotonic) {
+  core::instant next;
+  {
+    const std::lock_guard guard{mutex_};
+    next = due();
+  }
+  if (boot_now() >= next)
+    turn([](auto& machine, const auto& at) { return machine.tick(at); });
+  auto wanted = core::never;
+  if (net_ != nullptr) {
+    if (monotonic >= net_->next_wake())
+      net_->tick(monotonic);
+    else
+      wanted = net_->next_wake();
+  }
+  const std::lock_guard guard{mutex_};
+  return std::min(wanted, due() - (boot_now() - monotonic));
+}
+
+void registry_core::wake(core::instant at) {
+  const std::lock_guard guard{ticker_mutex_};
+  if (ticker_ != nullptr)
+    ticker_->poke(at);
+}
+
+void registry_core::perform(task& what) {
+  std::visit(
+    [this](auto& one) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(one)>,
+                                   cluster::effect>)
+        std::visit([this](const auto& effect) { perform(effect); }, one);
+      else
+        perform(one);
+    },
+    what);
+}
+
+// -- links --------------------------------------------------------------------
+
+void registry_core::linked(const link& to) {
+  {
+    const std::lock_guard guard{tables_mutex_};
+    links_[to.peer] = to;
+  }
+  turn([&](auto& machine, const auto& at) {
+    tasks_.emplace_back(relinked{to.peer});
+    return machine.linked(to.peer, at);
+  });
+}
+
+void registry_core::unlinked(const core::node_id& peer, bool dead) {
+  turn([&](auto& machine, const auto& at) {
+    return machine.unlinked(peer, dead, at);
+  });
+  if (!dead)
+    return;
+  const std::lock_guard guard{tables_mutex_};
+  links_.erase(peer);
+}
+
+void registry_core::received(const core::node_id& from, cluster::message what) {
+  turn([&](auto& machine, const auto& at) {
+    return machine.receive(from, std::move(what), at);
+  });
+}
+
+void registry_core::probed() {
+  turn([](auto& machine, const auto& at) { return machine.probed(at); });
+}
+
+void registry_core::log(log_level level, std::string_view line) noexcept {
+  log_(level, line);
+}
+
+void registry_core::perform(const cluster::send_message& what) {
+  link over;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    const auto at = links_.find(what.to);
+    if (at == links_.end())
+      return;
+    over = at->second;
+  }
+  net_->send(over, what.what);
+}
+
+void registry_core::perform(const cluster::drop_link& what) {
+  net_->drop(what.peer);
+}
+
+void registry_core::perform(const cluster::view_changed& what) {
+  if (net_ == nullptr)
+    return; // alone for good
+  std::string line = "view ";
+  line += std::to_string(what.now.id.number);
+  line += ": ";
+  line += members_text(what.now);
+  log(log_level::info, line);
+}
+
+// -- locks --------------------------------------------------------------------
+
+std::uint64_t registry_core::lock(lock_call what, lock_done done) {
+  const auto request = ++last_number_;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    locks_.emplace(request,
+                   pending_lock{{what.client, what.resource, what.requester},
+                                std::move(done)});
+  }
+  turn([&](auto& machine, const auto& at) {
+    cluster::lock_wish wish;
+    wish.request = request;
+    wish.client = what.client;
+    wish.resource = std::move(what.resource);
+    wish.requester = std::move(what.requester);
+    wish.deadline = deadline_of(at, what.deadline);
+    wish.once = what.once;
+    return machine.lock(std::move(wish), at);
+  });
+  return request;
+}
+
+void registry_core::cancel(std::uint64_t request) {
+  turn(
+    [&](auto& machine, const auto& at) { return machine.cancel(request, at); });
+}
+
+cluster::unlocked registry_core::unlock(std::uint64_t client,
+                                        const std::string& resource,
+                                        const std::string& requester) {
+  auto how = cluster::unlocked::not_held;
+  turn([&](auto& machine, const auto& at) {
+    auto [result, effects] = machine.unlock(client, resource, requester, at);
+    how = result;
+    if (how != cluster::unlocked::counted) {
+      const std::lock_guard guard{tables_mutex_};
+      held_.erase({client, resource, requester});
+    }
+    return std::move(effects);
+  });
+  return how;
+}
+
+void registry_core::perform(const cluster::lock_answer& what) {
+  lock_done done;
+  std::shared_ptr<lock_state> state;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    const auto at = locks_.find(what.request);
+    if (at == locks_.end())
+      return;
+    if (what.how == cluster::verdict::done) {
+      auto& held = held_[at->second.who];
+      if (held == nullptr || held->token != what.token)
+        held = std::make_shared<lock_state>(what.token);
+      state = held;
+    }
+    done = std::move(at->second.done);
+    locks_.erase(at);
+  }
+  done(what.how, std::move(state));
+}
+
+void registry_core::perform(const cluster::lock_lost& what) {
+  identity who;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    const auto at = std::find_if(held_.begin(), held_.end(),
+                                 [&](const auto& one) {
+                                   return std::get<0>(one.first) == what.client
+                                          && one.second->token == what.token;
+                                 });
+    if (at == held_.end())
+      return;
+    at->second->lost = true;
+    who = at->first;
+  }
+  const auto& [client, resource, requester] = who;
+  std::string line = "the lock ";
+  line += core::quoted(resource);
+  line += " of ";
+  line += core::quoted(requester);
+  line += " was lost: another side of the cluster may hold it";
+  log(log_level::warning, line);
+  if (const auto holder = client_handle(client))
+    post(caf::actor_cast<caf::actor>(holder),
+         lock_lost{resource, requester, what.token});
+}
+
+void registry_core::perform(const cluster::unlock_answer&) {
+  // Nobody waits for it.
+}
+
+std::string registry_core::fresh_requester() {
+  std::string result = core::to_string(self_);
+  result += '/';
+  result += std::to_string(++last_number_);
+  return result;
+}
+
+std::shared_ptr<registry_core> registry_core::local() {
+  const std::lock_guard guard{tables_mutex_};
+  if (local_ == nullptr) {
+    config alone;
+    alone.node.name = cfg_.node.name;
+    local_ = std::make_shared<registry_core>(
+      sys, alone, [](auto, auto) {}, aside_);
+    local_->start();
+    if (stopping_)
+      local_->stop();
+  }
+  return local_;
+}
+
+// -- names --------------------------------------------------------------------
+
+void registry_core::put(name_call what, name_done done) {
+  const auto request = ++last_number_;
+  const auto actor = what.owner->id();
+  if (!stopped())
+    sys.registry().put(actor, what.owner); // so that others find it
+  {
+    const std::lock_guard guard{tables_mutex_};
+    puts_.emplace(request, pending_name{actor, std::move(done)});
+    hold(actor, what.owner);
+  }
+  turn([&](auto& machine, const auto& at) {
+    cluster::name_wish wish;
+    wish.request = request;
+    wish.name = std::move(what.name);
+    wish.actor = actor;
+    wish.resolver = std::move(what.resolver);
+    wish.replace = what.replace;
+    wish.deadline = deadline_of(at, what.deadline);
+    return machine.put(std::move(wish), at);
+  });
+  client_of(what.owner); // if it has ended meanwhile, it is told now
+}
+
+void registry_core::remove(const std::string& name,
+                           const std::optional<caf::actor_id>& owner,
+                           std::optional<std::chrono::milliseconds> deadline,
+                           name_done done) {
+  const auto request = ++last_number_;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    puts_.emplace(request, pending_name{0, std::move(done)});
+  }
+  turn([&](auto& machine, const auto& at) {
+    return machine.remove(request, name, owner, deadline_of(at, deadline), at);
+  });
+}
+
+void registry_core::perform(const cluster::name_answer& what) {
+  name_done done;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    const auto at = puts_.find(what.request);
+    if (at == puts_.end())
+      return;
+    done = std::move(at->second.done);
+    release(at->second.owner);
+    puts_.erase(at);
+  }
+  done(what.how);
+}
+
+void registry_core::perform(const cluster::name_changed& what) {
+  const auto& owner = what.record.owner;
+  core::name_owner before;
+  if (owner.actor == 0) {
+    before = names_.erase(what.name);
+  } else {
+    auto handle = handle_of(owner);
+    if (owner.node == self_) {
+      const std::lock_guard guard{tables_mutex_};
+      hold(owner.actor, handle);
+    }
+    before = names_.set(what.name, owner, std::move(handle));
+  }
+  if (before.actor == 0 || before.node != self_)
+    return;
+  const std::lock_guard guard{tables_mutex_};
+  release(before.actor);
+}
+
+void registry_core::perform(const cluster::owner_told& what) {
+  caf::strong_actor_ptr owner;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    const auto at = owned_.find(what.owner.actor);
+    if (at != owned_.end())
+      owner = at->second.handle;
+  }
+  if (owner == nullptr)
+    owner = sys.registry().get(what.owner.actor);
+  if (owner == nullptr)
+    return;
+  const auto to = caf::actor_cast<caf::actor>(owner);
+  if (what.cause == cluster::name_cause::conflict_exit) {
+    std::string line = "the name ";
+    line += core::quoted(what.name);
+    line += " is another actor's on the other side: its owner here ends";
+    log(log_level::warning, line);
+    end_actor(to);
+    return;
+  }
+  post(to, name_lost{what.name, what.cause == cluster::name_cause::conflict});
+}
+
+void registry_core::add_resolver(const std::string& name, resolver_function f) {
+  const std::lock_guard guard{tables_mutex_};
+  resolvers_.insert_or_assign(name, std::move(f));
+}
+
+void registry_core::perform(const cluster::ask_resolver& what) {
+  resolver_function f;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    if (const auto at = resolvers_.find(what.resolver); at != resolvers_.end())
+      f = at->second;
+  }
+  const auto answer =
+    [question = what.question](const std::shared_ptr<registry_core>& core,
+                               cluster::winner who) {
+      core->turn([&](auto& machine, const auto& at) {
+        return machine.resolved(question, who, at);
+      });
+    };
+  if (f == nullptr) {
+    std::string line = "no resolver ";
+    line += core::quoted(what.resolver);
+    line += " is known here: nobody keeps the name ";
+    line += core::quoted(what.name);
+    log(log_level::error, line);
+    answer(shared_from_this(), cluster::winner::nobody);
+    return;
+  }
+  aside_([self = weak_from_this(), f, answer, what,
+          first = handle_of(what.first), second = handle_of(what.second)] {
+    auto who = cluster::winner::nobody;
+    try {
+      who = f(what.name, first, second);
+    } catch (...) {
+      who = cluster::winner::nobody; // as promised
+    }
+    if (const auto core = self.lock())
+      answer(core, who);
+  });
+}
+
+void registry_core::perform(const cluster::names_synced&) {
+  synced_ = true;
+}
+
+// CAF's handles of a process do not outlive the connection to it.
+void registry_core::perform(const relinked& what) {
+  for (const auto& [name, owner] : names_.owned_by(what.peer))
+    names_.set(name, owner, handle_of(owner));
+}
+
+caf::strong_actor_ptr registry_core::handle_of(const core::name_owner& owner) {
+  caf::node_id where;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    if (owner.node == self_) {
+      const auto at = owned_.find(owner.actor);
+      return at == owned_.end() ? nullptr : at->second.handle;
+    }
+    const auto at = links_.find(owner.node);
+    if (at == links_.end())
+      return nullptr;
+    where = at->second.where;
+  }
+  return net_->find(where, owner.actor);
+}
+
+// With `tables_mutex_`.
+void registry_core::hold(caf::actor_id actor,
+                         const caf::strong_actor_ptr& handle) {
+  auto& mine = owned_[actor];
+  if (handle != nullptr)
+    mine.handle = handle;
+  ++mine.uses;
+}
+
+// With `tables_mutex_`.
+void registry_core::release(caf::actor_id actor) {
+  const auto at = owned_.find(actor);
+  if (at != owned_.end() && --at->second.uses == 0)
+    owned_.erase(at);
+}
+
+// -- clients ------------------------------------------------------------------
+
+std::uint64_t registry_core::client_of(const caf::strong_actor_ptr& who) {
+  const bool own = who->node() == here_;
+  const auto addr = caf::actor_cast<caf::actor_addr>(who);
+  std::uint64_t client = who->id();
+  {
+    const std::lock_guard guard{tables_mutex_};
+    if (!own) {
+      const auto [at, is_new] = foreign_.emplace(addr, 0);
+      if (is_new)
+        at->second = this_process + 1 + ++last_number_;
+      client = at->second;
+    }
+    if (!clients_.emplace(client, addr).second)
+      return client;
+  }
+  who->get()->attach_functor(
+    [weak = weak_from_this(), client, own](const caf::error&) {
+      if (const auto self = weak.lock())
+        self->gone(client, own);
+    });
+  return client;
+}
+
+void registry_core::gone(std::uint64_t client, bool own) {
+  {
+    const std::lock_guard guard{tables_mutex_};
+    if (const auto at = clients_.find(client); at != clients_.end()) {
+      foreign_.erase(at->second);
+      clients_.erase(at);
+    }
+    std::erase_if(held_, [&](const auto& one) {
+      return std::get<0>(one.first) == client;
+    });
+  }
+  turn([&](auto& machine, const auto& at) {
+    auto effects = machine.client_gone(client, at);
+    if (own)
+      for (auto& one : machine.owner_gone(client, at))
+        effects.push_back(std::move(one));
+    return effects;
+  });
+  // Wishes of its own end unanswered.
+  std::vector<lock_done> unanswered;
+  const std::lock_guard guard{tables_mutex_};
+  std::erase_if(locks_, [&](auto& one) {
+    if (std::get<0>(one.second.who) != client)
+      return false;
+    unanswered.push_back(std::move(one.second.done));
+    return true;
+  });
+}
+
+caf::strong_actor_ptr registry_core::client_handle(std::uint64_t client) const {
+  const std::lock_guard guard{tables_mutex_};
+  const auto at = clients_.find(client);
+  return at == clients_.end()
+           ? nullptr
+           : caf::actor_cast<caf::strong_actor_ptr>(at->second);
+}
+
+// -- the cluster --------------------------------------------------------------
+
+bool registry_core::is_in_sync(const cluster::clocks& at) const {
+  const auto& members = machine_.members();
+  const auto links = members.links();
+  return machine_.grants(at.now) && machine_.names().synced()
+         && std::all_of(links.begin(), links.end(), [&](const auto& id) {
+              return members.current().has(id);
+            });
+}
+
+// With `mutex_`.
+void registry_core::answer_syncs(const cluster::clocks& at) {
+  const bool good = is_in_sync(at);
+  std::erase_if(syncs_, [&](auto& one) {
+    if (!good && at.now < one.deadline)
+      return false;
+    tasks_.emplace_back(synced_up{std::move(one.done), good});
+    return true;
+  });
+}
+
+void registry_core::sync(std::chrono::milliseconds deadline,
+                         std::function<void(bool)> done) {
+  turn([&](auto&, const auto& at) {
+    syncs_.push_back({core::later(at.now, deadline), std::move(done)});
+    return cluster::registry::effects{};
+  });
+}
+
+void registry_core::perform(const synced_up& what) {
+  what.done(what.good);
+}
+
+registry_info registry_core::info() const {
+  registry_info result;
+  const auto member = [](const core::node_id& id) {
+    return member_info{id.name, id.incarnation};
+  };
+  result.self = member(self_);
+  result.endpoint = endpoint();
+  if (net_ != nullptr)
+    for (const auto& one : net_->state())
+      result.links.push_back(
+        {one.endpoint, one.peer, one.configured, one.linked, one.trouble});
+  const std::lock_guard guard{mutex_};
+  const auto& view = machine_.members().current();
+  result.view = view.id.number;
+  for (const auto& id : view.members)
+    result.members.push_back(member(id));
+  result.serving = machine_.grants(boot_now());
+  result.synced = machine_.names().synced();
+  for (const auto& [name, record] : machine_.names().replica().all())
+    result.names.push_back({name, record.owner.node.name});
+  const auto& table = machine_.home_locks().table();
+  for (const auto& resource : table.resources()) {
+    auto& one = result.locks.emplace_back();
+    one.resource = resource;
+    const auto* const lock = table.find(resource);
+    for (const auto& holder : lock->holders)
+      one.holders.push_back(
+        {holder.requester, holder.who.node.name, holder.token, {}});
+    for (const auto& [ticket, waiter] : lock->queue)
+      one.queue.push_back({waiter.requester, waiter.who.node.name, 0, {}});
+  }
+  for (const auto& [request, mine] : machine_.own_locks().all()) {
+    auto& one = result.own_locks.emplace_back();
+    one.resource = mine.wish.resource;
+    lock_client_info client{mine.wish.requester, self_.name, mine.token, {}};
+    using state = cluster::lock_client::state;
+    (mine.is == state::waiting ? one.queue : one.holders)
+      .push_back(std::move(client));
+  }
+  return result;
+}
+
+void registry_core::add_peer(const std::string& endpoint) {
+  if (net_ != nullptr)
+    net_->add_peer(endpoint);
+}
+
+std::string registry_core::endpoint() const {
+  return net_ == nullptr ? std::string{} : net_->endpoint();
+}
+
+} // namespace coopcache::actor

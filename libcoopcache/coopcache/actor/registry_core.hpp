@@ -1,0 +1,287 @@
+#pragma once
+
+#include "coopcache/actor/directory.hpp"
+#include "coopcache/actor/links.hpp"
+#include "coopcache/actor/ticker.hpp"
+#include "coopcache/cluster/registry.hpp"
+#include "coopcache/config.hpp"
+#include "coopcache/registry_info.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/actor_system.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace coopcache::actor {
+
+/// A lock that was granted, as its holder sees it. Thread-safe.
+struct lock_state {
+  explicit lock_state(std::uint64_t fencing_token) : token(fencing_token) {
+  }
+
+  const std::uint64_t token;
+  std::atomic<bool> lost{false};
+};
+
+/// The registry of one node: runs the machine `cluster::registry` over links.
+///
+/// The machine has a mutex, and whoever brings an event runs it; what it wants
+/// done is done after that, without the mutex, by one thread at a time and in
+/// order. So no thread is switched on the way to the network. Thread-safe.
+class registry_core : private links_owner,
+                      public std::enable_shared_from_this<registry_core> {
+public:
+  using log_function = std::function<void(log_level, std::string_view)>;
+
+  /// `aside` runs a function of the application's on a thread that may wait.
+  using aside_function = std::function<void(std::function<void()>)>;
+
+  registry_core(caf::actor_system& sys, const config& cfg, log_function log,
+                aside_function aside);
+
+  ~registry_core() override;
+
+  registry_core(const registry_core&) = delete;
+  registry_core& operator=(const registry_core&) = delete;
+
+  /// Listens and looks for the peers. @throws std::runtime_error if it cannot
+  /// listen.
+  void start();
+
+  /// Leaves the cluster and ends everything, within a second. Whoever waits is
+  /// answered. Only the first call has an effect.
+  void stop();
+
+  // -- locks ------------------------------------------------------------------
+
+  struct lock_call {
+    std::string resource;
+    std::string requester;
+    std::uint64_t client = 0; ///< see `client_of`
+    std::optional<std::chrono::milliseconds> deadline;
+    bool once = false;
+  };
+
+  using lock_done = std::function<void(cluster::verdict,
+                                       std::shared_ptr<const lock_state>)>;
+
+  [[nodiscard]] bool stopped() const;
+
+  /// CAF's name of this process.
+  [[nodiscard]] const caf::node_id& here() const noexcept {
+    return here_;
+  }
+
+  /// Asks for a lock; `done` is called once, by any thread, maybe before this
+  /// returns. Returns the number of the request.
+  std::uint64_t lock(lock_call what, lock_done done);
+
+  void cancel(std::uint64_t request);
+
+  cluster::unlocked unlock(std::uint64_t client, const std::string& resource,
+                           const std::string& requester);
+
+  /// A requester that nobody else is.
+  [[nodiscard]] std::string fresh_requester();
+
+  /// Locks that only this node knows.
+  [[nodiscard]] std::shared_ptr<registry_core> local();
+
+  // -- names ------------------------------------------------------------------
+
+  using name_done = std::function<void(cluster::verdict)>;
+
+  struct name_call {
+    std::string name;
+    caf::strong_actor_ptr owner; ///< of this process
+    std::string resolver;
+    bool replace = false;
+    std::optional<std::chrono::milliseconds> deadline;
+  };
+
+  void put(name_call what, name_done done);
+
+  /// With `owner`, only if that actor of this process has it.
+  void remove(const std::string& name,
+              const std::optional<caf::actor_id>& owner,
+              std::optional<std::chrono::milliseconds> deadline,
+              name_done done);
+
+  /// The name; null if nobody has it.
+  [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
+    return names_.find(name);
+  }
+
+  /// Whether all homes of one view have told their names.
+  [[nodiscard]] bool synced() const noexcept {
+    return synced_;
+  }
+
+  [[nodiscard]] std::vector<std::string> names() const {
+    return names_.names();
+  }
+
+  using resolver_function = std::function<
+    cluster::winner(const std::string& name, const caf::strong_actor_ptr& first,
+                    const caf::strong_actor_ptr& second)>;
+
+  /// Makes a resolver known under a name. The same has to be known on all
+  /// nodes.
+  void add_resolver(const std::string& name, resolver_function f);
+
+  // -- the cluster ------------------------------------------------------------
+
+  /// Calls `done` as soon as the node and all that it is linked to are in one
+  /// view, and it has all names; with false at the deadline.
+  void sync(std::chrono::milliseconds deadline, std::function<void(bool)> done);
+
+  [[nodiscard]] registry_info info() const;
+
+  void add_peer(const std::string& endpoint);
+
+  /// Where this node can be dialled; empty if it is alone for good.
+  [[nodiscard]] std::string endpoint() const;
+
+  [[nodiscard]] const core::node_id& self() const noexcept {
+    return self_;
+  }
+
+  // -- clients ----------------------------------------------------------------
+
+  /// The number of an actor as a client; when it ends, it loses what it holds.
+  std::uint64_t client_of(const caf::strong_actor_ptr& who);
+
+  /// The client of all threads that are no actors.
+  static constexpr std::uint64_t this_process = std::uint64_t{1} << 63;
+
+  /// Not to be used after `stop`.
+  caf::actor_system& sys;
+
+private:
+  /// A link has come up anew: handles of its node's actors are made again.
+  struct relinked {
+    core::node_id peer;
+  };
+
+  /// `sync` is over.
+  struct synced_up {
+    std::function<void(bool)> done;
+    bool good = false;
+  };
+
+  using task = std::variant<cluster::effect, relinked, synced_up>;
+  using identity = std::tuple<std::uint64_t, std::string, std::string>;
+
+  struct pending_lock {
+    identity who;
+    lock_done done;
+  };
+
+  struct pending_name {
+    caf::actor_id owner = 0;
+    name_done done;
+  };
+
+  struct pending_sync {
+    core::instant deadline;
+    std::function<void(bool)> done;
+  };
+
+  /// An actor of this process that has a name, or is to get one.
+  struct owned {
+    caf::strong_actor_ptr handle;
+    std::size_t uses = 0;
+  };
+
+  void linked(const link& to) override;
+  void unlinked(const core::node_id& peer, bool dead) override;
+  void received(const core::node_id& from, cluster::message what) override;
+  void probed() override;
+  void wake(core::instant at) override;
+  void log(log_level level, std::string_view line) noexcept override;
+
+  [[nodiscard]] static cluster::clocks now();
+  [[nodiscard]] static core::instant
+  deadline_of(const cluster::clocks& at,
+              const std::optional<std::chrono::milliseconds>& length);
+
+  template <class F>
+  void turn(F event);
+  void work(std::unique_lock<std::mutex>& guard);
+  void perform(task& what);
+  void perform(const cluster::send_message& what);
+  void perform(const cluster::drop_link& what);
+  void perform(const cluster::lock_answer& what);
+  void perform(const cluster::lock_lost& what);
+  void perform(const cluster::unlock_answer& what);
+  void perform(const cluster::name_answer& what);
+  void perform(const cluster::name_changed& what);
+  void perform(const cluster::owner_told& what);
+  void perform(const cluster::ask_resolver& what);
+  void perform(const cluster::view_changed& what);
+  void perform(const cluster::names_synced& what);
+  void perform(const relinked& what);
+  void perform(const synced_up& what);
+
+  core::instant tick(core::instant monotonic);
+  [[nodiscard]] core::instant due() const;
+  void answer_syncs(const cluster::clocks& at);
+  [[nodiscard]] bool is_in_sync(const cluster::clocks& at) const;
+  [[nodiscard]] caf::strong_actor_ptr handle_of(const core::name_owner& owner);
+  void hold(caf::actor_id actor, const caf::strong_actor_ptr& handle);
+  void release(caf::actor_id actor);
+  void gone(std::uint64_t client, bool own);
+  [[nodiscard]] caf::strong_actor_ptr client_handle(std::uint64_t client) const;
+
+  const core::node_id self_;
+  const caf::node_id here_;
+  const config cfg_;
+  const log_function log_;
+  const aside_function aside_;
+  directory names_;
+  std::atomic<bool> synced_{false};
+  std::atomic<std::uint64_t> last_number_{0};
+
+  /// For the machine and what is to be done.
+  mutable std::mutex mutex_;
+  std::condition_variable idle_; ///< nobody works off the tasks
+  cluster::registry machine_;
+  std::vector<task> tasks_;
+  bool working_ = false;
+  bool stopped_ = false;
+  std::vector<pending_sync> syncs_;
+
+  /// For everything else; never held while the machine runs or a callback does.
+  mutable std::mutex tables_mutex_;
+  std::map<core::node_id, link> links_;
+  std::map<std::uint64_t, pending_lock> locks_; ///< by request
+  std::map<identity, std::shared_ptr<lock_state>> held_;
+  std::map<std::uint64_t, pending_name> puts_; ///< by request
+  std::map<caf::actor_id, owned> owned_;
+  std::map<std::uint64_t, caf::actor_addr> clients_;
+  std::map<caf::actor_addr, std::uint64_t> foreign_; ///< of other processes
+  std::map<std::string, resolver_function> resolvers_;
+  std::shared_ptr<registry_core> local_;
+  bool stopping_ = false;
+
+  std::unique_ptr<class links> net_; ///< null: alone for good
+  std::mutex ticker_mutex_;
+  std::unique_ptr<ticker> ticker_;
+};
+
+} // namespace coopcache::actor

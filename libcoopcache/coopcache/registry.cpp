@@ -1,0 +1,331 @@
+#include "coopcache/registry.hpp"
+
+#include "coopcache/actor/registry_core.hpp"
+#include "coopcache/actor/threads.hpp"
+#include "coopcache/core/text.hpp"
+
+#include <utility>
+
+namespace coopcache {
+
+namespace {
+
+using cluster::verdict;
+
+/// One answer, for a thread that waits for it.
+template <class X>
+class mailbox {
+public:
+  void put(X what) {
+    {
+      const std::lock_guard guard{mutex_};
+      what_.emplace(std::move(what));
+    }
+    filled_.notify_one();
+  }
+
+  X take() {
+    std::unique_lock guard{mutex_};
+    filled_.wait(guard, [this] { return what_.has_value(); });
+    return std::move(*what_);
+  }
+
+private:
+  std::mutex mutex_;
+  std::condition_variable filled_;
+  std::optional<X> what_;
+};
+
+/// Has `start` begin something with a function that takes the answer, and waits
+/// for it: the registry answers by the deadline.
+template <class X, class Start>
+X wait_for(Start start) {
+  const auto box = std::make_shared<mailbox<X>>();
+  start([box](X what) { box->put(std::move(what)); });
+  return box->take();
+}
+
+error make_error(const actor::registry_core& core, errc code,
+                 std::string reason, std::string_view subject) {
+  error result;
+  result.code = code;
+  result.reason = std::move(reason);
+  result.key = subject.substr(0, 100);
+  result.node = core.self().name;
+  return result;
+}
+
+error would_block(const actor::registry_core& core, std::string_view subject) {
+  return make_error(core, errc::would_block,
+                    "a blocking call on a thread of CAF: use the form that "
+                    "takes self",
+                    subject);
+}
+
+status failed(error what) {
+  return status{std::make_shared<const error>(std::move(what))};
+}
+
+/// What a verdict means where it is not `done`; `refused` depends on what was
+/// asked.
+error error_of(const actor::registry_core& core, verdict how,
+               std::string_view subject, errc refused,
+               std::string refused_text) {
+  switch (how) {
+    case verdict::refused:
+      return make_error(core, refused, std::move(refused_text), subject);
+    case verdict::no_majority:
+      return make_error(core, errc::no_majority,
+                        "this node saw no majority of the nodes until the "
+                        "deadline",
+                        subject);
+    case verdict::owner_dead:
+      return make_error(core, errc::owner_dead, "the actor has ended", subject);
+    case verdict::cancelled:
+      return make_error(core, errc::shutting_down, "the node leaves", subject);
+    default:
+      return make_error(core, errc::timeout, "no answer by the deadline",
+                        subject);
+  }
+}
+
+} // namespace
+
+// -- held_lock ----------------------------------------------------------------
+
+held_lock::held_lock(std::weak_ptr<actor::registry_core> from,
+                     std::uint64_t client, std::string resource,
+                     std::string requester,
+                     std::shared_ptr<const actor::lock_state> state) noexcept
+  : from_(std::move(from)), client_(client), resource_(std::move(resource)),
+    requester_(std::move(requester)), state_(std::move(state)) {
+}
+
+held_lock& held_lock::operator=(held_lock&& other) noexcept {
+  if (this != &other) {
+    unlock();
+    from_ = std::move(other.from_);
+    client_ = other.client_;
+    resource_ = std::move(other.resource_);
+    requester_ = std::move(other.requester_);
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+held_lock::~held_lock() {
+  unlock();
+}
+
+std::uint64_t held_lock::token() const noexcept {
+  return state_ == nullptr ? 0 : state_->token;
+}
+
+bool held_lock::lost() const noexcept {
+  return state_ == nullptr || state_->lost;
+}
+
+bool held_lock::unlock() noexcept {
+  if (state_ == nullptr)
+    return false;
+  const bool good = !lost();
+  state_.reset();
+  if (const auto core = from_.lock())
+    core->unlock(client_, resource_, requester_);
+  return good;
+}
+
+// -- names --------------------------------------------------------------------
+
+void registry::start_put(const std::string& name,
+                         const caf::strong_actor_ptr& who, bool replace,
+                         const name_options& options, status_done done) const {
+  const auto fail = [&](errc code, std::string reason) {
+    done(failed(make_error(*core_, code, std::move(reason), name)));
+  };
+  if (who == nullptr) {
+    fail(errc::owner_dead, "an invalid handle");
+    return;
+  }
+  if (who->node() != core_->here()) {
+    fail(errc::not_local, "an actor is registered on the node where it lives");
+    return;
+  }
+  core_->put({name, who, options.resolver, replace, options.deadline},
+             [core = core_, name, done = std::move(done)](verdict how) {
+               done(how == verdict::done
+                      ? status{}
+                      : failed(error_of(*core, how, name, errc::name_taken,
+                                        "another actor has the name, or the "
+                                        "actor has another name")));
+             });
+}
+
+void registry::start_remove(const std::string& name,
+                            const caf::strong_actor_ptr& who,
+                            status_done done) const {
+  std::optional<caf::actor_id> owner;
+  if (who != nullptr)
+    owner = who->id();
+  core_->remove(name, owner, name_options{}.deadline,
+                [core = core_, name, done = std::move(done)](verdict how) {
+                  done(how == verdict::done
+                         ? status{}
+                         : failed(error_of(*core, how, name, errc::unknown_name,
+                                           "nobody has the name, or not that "
+                                           "actor")));
+                });
+}
+
+status registry::put(std::string_view name, const caf::strong_actor_ptr& who,
+                     bool replace, name_options options) const {
+  if (actor::on_caf_thread())
+    return failed(would_block(*core_, name));
+  return wait_for<status>([&](auto done) {
+    start_put(std::string{name}, who, replace, options, std::move(done));
+  });
+}
+
+status registry::remove(std::string_view name,
+                        const caf::strong_actor_ptr& who) const {
+  if (actor::on_caf_thread())
+    return failed(would_block(*core_, name));
+  return wait_for<status>(
+    [&](auto done) { start_remove(std::string{name}, who, std::move(done)); });
+}
+
+status registry::unregister_name(std::string_view name) const {
+  return remove(name, nullptr);
+}
+
+bool registry::synced() const noexcept {
+  return core_->synced();
+}
+
+std::vector<std::string> registry::names() const {
+  return core_->names();
+}
+
+caf::actor_system* registry::system() const noexcept {
+  return core_->stopped() ? nullptr : &core_->sys;
+}
+
+error registry::gone(std::string_view name) const {
+  return make_error(*core_, errc::shutting_down, "the node has shut down",
+                    name);
+}
+
+caf::strong_actor_ptr registry::find(std::string_view name) const {
+  return core_->find(name);
+}
+
+status registry::unknown(std::string_view name) const {
+  return failed(make_error(*core_, errc::unknown_name,
+                           synced() ? "nobody has the name"
+                                    : "nobody is known to have the name, and "
+                                      "this node is not synced yet",
+                           name));
+}
+
+void registry::add_resolver(
+  std::string name, std::function<survivor(const std::string& name,
+                                           const caf::strong_actor_ptr& first,
+                                           const caf::strong_actor_ptr& second)>
+                      f) const {
+  core_->add_resolver(name, [f = std::move(f)](const auto& what,
+                                               const auto& first,
+                                               const auto& second) {
+    return static_cast<cluster::winner>(f(what, first, second));
+  });
+}
+
+// -- locks --------------------------------------------------------------------
+
+void registry::start_lock(const std::string& resource, lock_options options,
+                          const caf::strong_actor_ptr& client,
+                          lock_done done) const {
+  const auto core = options.scope == lock_scope::local ? core_->local() : core_;
+  if (options.requester.empty())
+    options.requester = core_->fresh_requester();
+  const auto number = client == nullptr ? actor::registry_core::this_process
+                                        : core->client_of(client);
+  core->lock(
+    {resource, options.requester, number, options.deadline, !options.wait},
+    [core, number, resource, requester = options.requester,
+     done = std::move(done)](verdict how, auto state) {
+      if (how == verdict::done)
+        done(held_lock{core, number, resource, requester, std::move(state)});
+      else
+        done(error_of(*core, how, resource, errc::lock_taken,
+                      "somebody else holds the lock"));
+    });
+}
+
+reply<held_lock> registry::lock(std::string_view resource,
+                                lock_options options) const {
+  if (actor::on_caf_thread())
+    return would_block(*core_, resource);
+  return wait_for<reply<held_lock>>([&](auto done) {
+    start_lock(std::string{resource}, std::move(options), nullptr,
+               std::move(done));
+  });
+}
+
+status registry::set_lock(std::string_view resource, std::string_view requester,
+                          lock_options options) const {
+  options.requester = requester;
+  auto got = lock(resource, std::move(options));
+  if (!got)
+    return failed(got.error());
+  got->keep();
+  return {};
+}
+
+status registry::del_lock(std::string_view resource, std::string_view requester,
+                          lock_scope scope) const {
+  const auto core = scope == lock_scope::local ? core_->local() : core_;
+  switch (core->unlock(actor::registry_core::this_process,
+                       std::string{resource}, std::string{requester})) {
+    case cluster::unlocked::not_held:
+      return failed(make_error(*core_, errc::not_held,
+                               "that requester does not hold the lock on this "
+                               "node",
+                               resource));
+    case cluster::unlocked::lost:
+      return failed(make_error(*core_, errc::lock_lost,
+                               "another side of the cluster may hold it",
+                               resource));
+    default:
+      return {};
+  }
+}
+
+// -- the cluster --------------------------------------------------------------
+
+status registry::sync(std::chrono::milliseconds deadline) const {
+  if (actor::on_caf_thread())
+    return failed(would_block(*core_, {}));
+  return wait_for<status>([&](auto done) {
+    core_->sync(deadline, [core = core_, done = std::move(done)](bool good) {
+      done(good ? status{}
+                : failed(make_error(*core, errc::timeout,
+                                    "the node and those that it is linked to "
+                                    "are not in one view yet",
+                                    {})));
+    });
+  });
+}
+
+registry_info registry::info() const {
+  return core_->info();
+}
+
+void registry::add_peer(const std::string& endpoint) const {
+  core_->add_peer(endpoint);
+}
+
+std::string registry::endpoint() const {
+  return core_->endpoint();
+}
+
+} // namespace coopcache

@@ -1,0 +1,530 @@
+#pragma once
+
+#include "coopcache/actor/compat.hpp"
+#include "coopcache/actor_types.hpp"
+#include "coopcache/core/error.hpp"
+#include "coopcache/export.hpp"
+#include "coopcache/registry_info.hpp"
+#include "coopcache/result.hpp"
+
+#include <caf/actor_cast.hpp>
+#include <caf/actor_system.hpp>
+#include <caf/spawn_options.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace coopcache {
+
+namespace actor {
+class registry_core;
+struct lock_state;
+} // namespace actor
+
+/// Who is kept away from a lock.
+enum class lock_scope : std::uint8_t {
+  cluster, ///< everybody
+  local,   ///< those of this node only; no message is sent
+};
+
+/// How a lock is asked for.
+struct lock_options {
+  /// Those who name the same requester hold the lock together, and one who
+  /// holds it gets it again at once; each time has to be given back. Empty: a
+  /// requester of its own for each call.
+  std::string requester{};
+
+  /// What to wait at most; none: for ever.
+  std::optional<std::chrono::milliseconds> deadline{
+    std::chrono::milliseconds{30'000}};
+
+  /// Whether to queue for a lock that is taken.
+  bool wait = true;
+
+  lock_scope scope = lock_scope::cluster;
+
+  /// Waits as long as `:global` would at most with so many retries; 0 does not
+  /// wait.
+  [[nodiscard]] static lock_options retries(unsigned count) {
+    lock_options result;
+    result.wait = count > 0;
+    std::chrono::milliseconds sum{0}, step{250};
+    for (unsigned i = 0; i < std::min(count, 1'000'000u); ++i) {
+      sum += step;
+      step = std::min(2 * step, std::chrono::milliseconds{8'000});
+    }
+    result.deadline = sum;
+    return result;
+  }
+};
+
+/// What becomes of a name that two sides of a cluster have both registered,
+/// when they meet. Any other word names a function; see
+/// `registry::add_resolver`.
+namespace resolver {
+
+/// The earlier registration stays; the actor of the other one is ended.
+inline constexpr std::string_view exit = "exit";
+/// The earlier registration stays; the other actor gets a `name_lost`.
+inline constexpr std::string_view notify = "notify";
+/// The name is removed, both actors get a `name_lost`.
+inline constexpr std::string_view notify_all = "notify_all";
+
+} // namespace resolver
+
+/// What a function says about such a clash.
+enum class survivor : std::uint8_t { first, second, nobody };
+
+/// How a name is registered.
+struct name_options {
+  std::string resolver{resolver::exit};
+  /// What to wait at most; none: for ever.
+  std::optional<std::chrono::milliseconds> deadline{
+    std::chrono::milliseconds{30'000}};
+};
+
+/// A value, or why there is none.
+template <class T>
+class [[nodiscard]] reply {
+public:
+  reply(T value) : what_(std::in_place_index<0>, std::move(value)) {
+  }
+
+  reply(coopcache::error why) : what_(std::in_place_index<1>, std::move(why)) {
+  }
+
+  /// Whether there is a value.
+  explicit operator bool() const noexcept {
+    return what_.index() == 0;
+  }
+
+  /// @throws bad_result if there is none.
+  [[nodiscard]] T& value() & {
+    if (!*this)
+      throw bad_result{error()};
+    return **this;
+  }
+
+  /// @throws bad_result if there is none.
+  [[nodiscard]] T value() && {
+    return std::move(value());
+  }
+
+  /// Requires: has a value.
+  T& operator*() noexcept {
+    return *std::get_if<0>(&what_);
+  }
+
+  /// Requires: has a value.
+  T* operator->() noexcept {
+    return std::get_if<0>(&what_);
+  }
+
+  /// Requires: has no value.
+  [[nodiscard]] const coopcache::error& error() const noexcept {
+    return *std::get_if<1>(&what_);
+  }
+
+private:
+  std::variant<T, coopcache::error> what_;
+};
+
+/// A lock, held until this goes away. Movable. The functions are thread-safe,
+/// and may be called after the node is gone.
+class COOPCACHE_EXPORT held_lock {
+public:
+  held_lock(std::weak_ptr<actor::registry_core> from, std::uint64_t client,
+            std::string resource, std::string requester,
+            std::shared_ptr<const actor::lock_state> state) noexcept;
+
+  held_lock(held_lock&&) noexcept = default;
+  held_lock& operator=(held_lock&& other) noexcept;
+
+  /// Gives it back.
+  ~held_lock();
+
+  /// Grows with every grant of the resource in the cluster. Whoever stores
+  /// something under the lock can refuse a smaller one than it saw.
+  [[nodiscard]] std::uint64_t token() const noexcept;
+
+  /// Whether somebody else may have it meanwhile: the node was cut off, or has
+  /// met another side that holds it.
+  [[nodiscard]] bool lost() const noexcept;
+
+  [[nodiscard]] const std::string& resource() const noexcept {
+    return resource_;
+  }
+
+  [[nodiscard]] const std::string& requester() const noexcept {
+    return requester_;
+  }
+
+  /// Gives it back now. False if it was lost before.
+  bool unlock() noexcept;
+
+  /// Does not give it back when this goes away: `del_lock` will.
+  void keep() noexcept {
+    state_.reset();
+  }
+
+private:
+  std::weak_ptr<actor::registry_core> from_;
+  std::uint64_t client_;
+  std::string resource_;
+  std::string requester_;
+  std::shared_ptr<const actor::lock_state> state_; ///< null: given back
+};
+
+/// A transaction was not run: there was no lock.
+struct aborted {
+  error why;
+};
+
+/// What a transaction returned, or that it was aborted.
+template <class T>
+class [[nodiscard]] trans_result {
+public:
+  using value_type = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+  trans_result(value_type value, bool lost)
+    : what_(std::in_place_index<0>, std::move(value)), lost_(lost) {
+  }
+
+  trans_result(aborted why) : what_(std::in_place_index<1>, std::move(why)) {
+  }
+
+  /// Whether it ran.
+  explicit operator bool() const noexcept {
+    return what_.index() == 0;
+  }
+
+  /// What it returned. @throws bad_result if it was aborted.
+  [[nodiscard]] const value_type& value() const& {
+    if (!*this)
+      throw bad_result{why().why};
+    return *std::get_if<0>(&what_);
+  }
+
+  /// @throws bad_result if it was aborted.
+  [[nodiscard]] value_type value() && {
+    if (!*this)
+      throw bad_result{why().why};
+    return std::move(*std::get_if<0>(&what_));
+  }
+
+  /// Requires: it did not run.
+  [[nodiscard]] const aborted& why() const noexcept {
+    return *std::get_if<1>(&what_);
+  }
+
+  /// Whether the lock was lost while it ran: somebody else may have run one
+  /// at the same time.
+  [[nodiscard]] bool lost() const noexcept {
+    return lost_;
+  }
+
+private:
+  std::variant<value_type, aborted> what_;
+  bool lost_ = false;
+};
+
+namespace detail {
+
+/// What an actor asks for: nothing happens before `then`.
+template <class Start>
+class [[nodiscard]] pending_answer {
+public:
+  explicit pending_answer(Start start) : start_(std::move(start)) {
+  }
+
+  /// Asks, and calls `f` with the answer in the context of the actor; never if
+  /// the actor ends before.
+  template <class F>
+  void then(F f) && {
+    std::move(start_)(std::move(f));
+  }
+
+private:
+  Start start_;
+};
+
+} // namespace detail
+
+/// The names, locks and transactions of a cluster, as one of its nodes sees
+/// them. What Erlang's `:global` does, with other means: see PROTOCOL.md.
+///
+/// Cheap to copy. All functions may be called by any thread at any time, also
+/// after the node has shut down: then they answer `shutting_down`. Those that
+/// take `self` are for event-based actors and never block; the others block
+/// until their deadline at most, and answer `would_block` on threads of CAF
+/// that must not.
+class COOPCACHE_EXPORT registry {
+public:
+  explicit registry(std::shared_ptr<actor::registry_core> core) noexcept
+    : core_(std::move(core)) {
+  }
+
+  // -- names ------------------------------------------------------------------
+
+  /// Makes `who` known in the cluster. When this returns, every node of the
+  /// view finds it, until it ends, its node is lost, or somebody else removes
+  /// or replaces it. Errors: `name_taken` (by another actor, or the actor has
+  /// a name already), `owner_dead`, `not_local`, `timeout`, `no_majority`.
+  template <class Handle>
+  status register_name(std::string_view name, const Handle& who,
+                       name_options options = {}) const {
+    return put(name, caf::actor_cast<caf::strong_actor_ptr>(who), false,
+               std::move(options));
+  }
+
+  /// The same in place of whoever has the name, who gets a `name_lost`. In
+  /// between no node is without an owner of the name.
+  template <class Handle>
+  status replace_name(std::string_view name, const Handle& who,
+                      name_options options = {}) const {
+    return put(name, caf::actor_cast<caf::strong_actor_ptr>(who), true,
+               std::move(options));
+  }
+
+  /// Removes a name, whoever has it. Errors: `unknown_name`, `timeout`,
+  /// `no_majority`.
+  status unregister_name(std::string_view name) const;
+
+  /// Removes a name if that actor has it, which has to be one of this process.
+  template <class Handle>
+  status unregister_name(std::string_view name, const Handle& who) const {
+    return remove(name, caf::actor_cast<caf::strong_actor_ptr>(who));
+  }
+
+  template <detail::event_actor Self, class Handle>
+  auto register_name(Self* self, std::string name, const Handle& who,
+                     name_options options = {}) const {
+    return put_for(self, std::move(name),
+                   caf::actor_cast<caf::strong_actor_ptr>(who), false,
+                   std::move(options));
+  }
+
+  template <detail::event_actor Self, class Handle>
+  auto replace_name(Self* self, std::string name, const Handle& who,
+                    name_options options = {}) const {
+    return put_for(self, std::move(name),
+                   caf::actor_cast<caf::strong_actor_ptr>(who), true,
+                   std::move(options));
+  }
+
+  template <detail::event_actor Self>
+  auto unregister_name(Self* self, std::string name) const {
+    auto start = [core = *this, self, name = std::move(name)](auto f) {
+      core.start_remove(name, nullptr,
+                        core.deliver<status>(self, std::move(f)));
+    };
+    return detail::pending_answer{std::move(start)};
+  }
+
+  /// The actor of that name; an invalid handle if there is none, or no way to
+  /// it now. Reads local memory only. What is not of the type `Handle` is
+  /// undefined: say it right.
+  template <class Handle = caf::actor>
+  [[nodiscard]] Handle whereis(std::string_view name) const {
+    return caf::actor_cast<Handle>(find(name));
+  }
+
+  /// Whether all names of the cluster are known here. Before that, `whereis`
+  /// does not find what others have registered.
+  [[nodiscard]] bool synced() const noexcept;
+
+  /// Every name that is known here, sorted.
+  [[nodiscard]] std::vector<std::string> names() const;
+
+  /// Sends a message to the actor of that name. Error: `unknown_name`.
+  template <class... Ts>
+  status send(std::string_view name, Ts&&... xs) const {
+    const auto to = whereis<caf::actor>(name);
+    if (!to)
+      return unknown(name);
+    actor::post(to, std::forward<Ts>(xs)...);
+    return {};
+  }
+
+  /// Spawns an actor from a function, as `caf::actor_system::spawn` does, and
+  /// registers it before it runs. If the name is taken nothing of it has run.
+  template <class F, class... Ts>
+  reply<caf::infer_handle_from_fun_t<F>> spawn_named(std::string_view name, F f,
+                                                     Ts&&... xs) const {
+    auto* const sys = system();
+    if (sys == nullptr)
+      return gone(name);
+    auto made = sys->template spawn<caf::lazy_init>(std::move(f),
+                                                    std::forward<Ts>(xs)...);
+    if (auto done = register_name(name, made); !done) {
+      actor::end_actor(caf::actor_cast<caf::actor>(made));
+      return done.error();
+    }
+    actor::wake_up(caf::actor_cast<caf::actor>(made));
+    return made;
+  }
+
+  /// A function that decides who keeps a name when two sides meet that both
+  /// have it: `f(name, first, second)`, with the earlier registration first,
+  /// returns a `survivor`. It has to be known on all nodes by the same name.
+  /// It runs on one node, once per clash, and has a second; if it throws or is
+  /// late nobody keeps the name. Both actors are told by `name_lost` what they
+  /// lost.
+  void add_resolver(std::string name,
+                    std::function<survivor(const std::string& name,
+                                           const caf::strong_actor_ptr& first,
+                                           const caf::strong_actor_ptr& second)>
+                      f) const;
+
+  // -- locks ------------------------------------------------------------------
+
+  /// Asks for a lock, and waits for it in the order of arrival. Errors:
+  /// `timeout`, `lock_taken` (it was not to wait), `no_majority`.
+  reply<held_lock> lock(std::string_view resource,
+                        lock_options options = {}) const;
+
+  /// The same for an actor, which loses the lock when it ends, and gets a
+  /// `lock_lost` if it loses it before.
+  template <detail::event_actor Self>
+  auto lock(Self* self, std::string resource, lock_options options = {}) const {
+    auto start = [core = *this, self, resource = std::move(resource),
+                  options = std::move(options)](auto f) {
+      core.start_lock(resource, options,
+                      caf::actor_cast<caf::strong_actor_ptr>(self->ctrl()),
+                      core.deliver<reply<held_lock>>(self, std::move(f)));
+    };
+    return detail::pending_answer{std::move(start)};
+  }
+
+  /// Asks for a lock that is held until `del_lock` says the same requester,
+  /// from any thread of this node that is no actor.
+  status set_lock(std::string_view resource, std::string_view requester,
+                  lock_options options = {}) const;
+
+  /// Gives back what `set_lock` got, once. Errors: `not_held`; `lock_lost` if
+  /// it was lost meanwhile.
+  status del_lock(std::string_view resource, std::string_view requester,
+                  lock_scope scope = lock_scope::cluster) const;
+
+  /// Runs `body` under a lock: `body()` or `body(const held_lock&)`. Whatever
+  /// it throws goes to the caller, and the lock is given back.
+  template <class F>
+  auto trans(std::string_view resource, F&& body,
+             lock_options options = {}) const {
+    return run(lock(resource, std::move(options)), body);
+  }
+
+  /// The same for an actor, in whose context `body` runs.
+  template <detail::event_actor Self, class F>
+  auto trans(Self* self, std::string resource, F body,
+             lock_options options = {}) const {
+    auto start = [core = *this, self, resource = std::move(resource),
+                  body = std::move(body),
+                  options = std::move(options)](auto f) mutable {
+      core.lock(self, std::move(resource), std::move(options))
+        .then([body = std::move(body),
+               f = std::move(f)](reply<held_lock> got) mutable {
+          f(run(std::move(got), body));
+        });
+    };
+    return detail::pending_answer{std::move(start)};
+  }
+
+  // -- the cluster ------------------------------------------------------------
+
+  /// Waits until this node and all that it is linked to are in one view, and
+  /// all names are known here. Error: `timeout`.
+  status sync(std::chrono::milliseconds deadline) const;
+
+  /// What this node knows at the moment.
+  [[nodiscard]] registry_info info() const;
+
+  /// As if "host:port" stood among the `nodes` of the configuration.
+  void add_peer(const std::string& endpoint) const;
+
+  /// Where this node can be dialled; empty: nowhere.
+  [[nodiscard]] std::string endpoint() const;
+
+private:
+  using lock_done = std::function<void(reply<held_lock>)>;
+  using status_done = std::function<void(status)>;
+
+  [[nodiscard]] caf::actor_system* system() const noexcept;
+  [[nodiscard]] error gone(std::string_view name) const;
+  [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const;
+  [[nodiscard]] status unknown(std::string_view name) const;
+  status put(std::string_view name, const caf::strong_actor_ptr& who,
+             bool replace, name_options options) const;
+  status remove(std::string_view name, const caf::strong_actor_ptr& who) const;
+  void start_put(const std::string& name, const caf::strong_actor_ptr& who,
+                 bool replace, const name_options& options,
+                 status_done done) const;
+  void start_remove(const std::string& name, const caf::strong_actor_ptr& who,
+                    status_done done) const;
+  void start_lock(const std::string& resource, lock_options options,
+                  const caf::strong_actor_ptr& client, lock_done done) const;
+
+  template <detail::event_actor Self>
+  auto put_for(Self* self, std::string name, caf::strong_actor_ptr who,
+               bool replace, name_options options) const {
+    auto start = [core = *this, self, name = std::move(name),
+                  who = std::move(who), replace,
+                  options = std::move(options)](auto f) {
+      core.start_put(name, who, replace, options,
+                     core.deliver<status>(self, std::move(f)));
+    };
+    return detail::pending_answer{std::move(start)};
+  }
+
+  /// Has `f` called with an X in the context of `self`.
+  template <class X, class Self, class F>
+  std::function<void(X)> deliver(Self* self, F f) const {
+    const auto
+      id = actor::expect_response(self, caf::behavior{
+                                          [f = std::move(f)](
+                                            const local_answer& got) mutable {
+                                            f(std::move(got.as<X>()));
+                                          }});
+    auto to = caf::actor_cast<caf::strong_actor_ptr>(self->ctrl());
+    return [to = std::move(to), id](X what) {
+      actor::respond(to, id,
+                     local_answer{std::make_shared<X>(std::move(what))});
+    };
+  }
+
+  template <class F>
+  static auto run(reply<held_lock> got, F& body) {
+    constexpr bool told = std::is_invocable_v<F&, const held_lock&>;
+    const auto call = [&]() -> decltype(auto) {
+      if constexpr (told)
+        return body(std::as_const(*got));
+      else
+        return body();
+    };
+    using result_type = std::decay_t<decltype(call())>;
+    using all = trans_result<result_type>;
+    if (!got)
+      return all{aborted{got.error()}};
+    if constexpr (std::is_void_v<result_type>) {
+      call();
+      return all{std::monostate{}, got->lost()};
+    } else {
+      auto value = call();
+      return all{std::move(value), got->lost()};
+    }
+  }
+
+  std::shared_ptr<actor::registry_core> core_;
+};
+
+} // namespace coopcache

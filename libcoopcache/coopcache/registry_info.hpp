@@ -1,0 +1,68 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// @file
+/// What a node's registry tells about itself: plain data.
+
+namespace coopcache {
+
+/// A node of the cluster. A restarted one has a greater incarnation.
+struct member_info {
+  std::string name;
+  std::uint64_t incarnation = 0;
+
+  friend bool operator==(const member_info&, const member_info&) = default;
+};
+
+/// A node that this one is linked to, or should be.
+struct link_info {
+  std::string endpoint;
+  std::string node; ///< its name; empty if it never said it
+  bool configured = false;
+  bool up = false;
+  std::string trouble; ///< why there is no link; empty if there is one
+};
+
+/// One who holds a lock or waits for it.
+struct lock_client_info {
+  std::string requester;
+  std::string node;
+  std::uint64_t token = 0; ///< 0: it waits
+  /// For so long it has held or waited, as far as this node knows: from a view
+  /// change on, a new home counts anew.
+  std::chrono::milliseconds since{0};
+};
+
+/// A lock as its home knows it.
+struct lock_info {
+  std::string resource;
+  std::vector<lock_client_info> holders;
+  std::vector<lock_client_info> queue; ///< who waits longest comes first
+};
+
+/// A registered name.
+struct name_info {
+  std::string name;
+  std::string node; ///< where its owner lives
+};
+
+/// The state of one node's registry at one moment.
+struct registry_info {
+  member_info self;
+  std::string endpoint;             ///< where it can be dialled; empty: nowhere
+  std::uint64_t view = 0;           ///< number of the view
+  std::vector<member_info> members; ///< of the view, by rank
+  bool serving = false;             ///< homes on this node may grant now
+  bool synced = false;              ///< all names are known here
+  std::vector<name_info> names;
+  std::vector<lock_info> locks; ///< those whose home is this node
+  /// What clients of this node hold or wait for, wherever the home is.
+  std::vector<lock_info> own_locks;
+  std::vector<link_info> links;
+};
+
+} // namespace coopcache

@@ -1,0 +1,354 @@
+// A node that does what it is told on its standard input, one command a line,
+// and answers each with one line. What takes time is answered later, and begins
+// with the tag that the command gave.
+
+#include <coopcache/coopcache.hpp>
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/init_global_meta_objects.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/scoped_actor.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <list>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace coopcache;
+using namespace std::chrono_literals;
+
+std::mutex output;
+
+void say(const std::string& line) {
+  const std::lock_guard guard{output};
+  std::cout << line << std::endl;
+}
+
+void answer(const std::string& text) {
+  say("= " + text);
+}
+
+std::string word(const status& s) {
+  return s ? "ok" : std::string{to_string(s.error().code)};
+}
+
+/// Answers with the name of its node, and tells when it loses its own name.
+caf::behavior owner(caf::event_based_actor*, const std::string& node) {
+  return {
+    [node](caf::get_atom) { return node; },
+    [](const name_lost& what) {
+      say("lost-name " + what.name
+          + (what.conflict ? " conflict" : " replaced"));
+    },
+  };
+}
+
+struct system_config : caf::actor_system_config {
+  system_config() {
+    prepare(*this);
+    set("caf.scheduler.policy", "sharing");
+    set("caf.scheduler.max-threads", 2);
+  }
+};
+
+class peer {
+public:
+  peer(caf::actor_system& sys, const config& cfg)
+    : sys_(sys), name_(cfg.node.name),
+      node_(node::start(sys, cfg,
+                        [](log_level, std::string_view line) {
+                          const std::lock_guard guard{output};
+                          std::cerr << line << std::endl;
+                        })),
+      registry_(node_.registry()) {
+  }
+
+  ~peer() {
+    for (auto& one : threads_)
+      one.join();
+    held_.clear();
+    static_cast<void>(node_.shutdown());
+    for (auto& [name, actor] : actors_)
+      caf::anon_send_exit(actor, caf::exit_reason::kill);
+  }
+
+  void run(const std::string& line) {
+    std::istringstream in{line};
+    std::string command;
+    in >> command;
+    if (const auto at = commands_.find(command); at != commands_.end())
+      at->second(in);
+    else
+      answer("unknown command: " + line);
+  }
+
+  [[nodiscard]] std::string endpoint() const {
+    return registry_.endpoint();
+  }
+
+private:
+  using handler = std::function<void(std::istringstream&)>;
+
+  void sync(std::istringstream& in) {
+    int ms = 5000;
+    in >> ms;
+    answer(word(registry_.sync(std::chrono::milliseconds{ms})));
+  }
+
+  void view(std::istringstream&) {
+    const auto info = registry_.info();
+    std::string line = info.serving ? "serving" : "waiting";
+    for (const auto& one : info.members)
+      line += ' ' + one.name;
+    answer(line);
+  }
+
+  void links(std::istringstream&) {
+    std::string line;
+    for (const auto& one : registry_.info().links)
+      line += one.endpoint + (one.up ? " up" : " down: " + one.trouble) + "; ";
+    answer("links " + line);
+  }
+
+  // Whether this node is the home of a resource that nobody holds.
+  void home(std::istringstream& in) {
+    std::string resource;
+    in >> resource;
+    const auto got = registry_.lock(resource);
+    const auto all = registry_.info().locks;
+    const bool here = std::any_of(all.begin(), all.end(), [&](const auto& one) {
+      return one.resource == resource;
+    });
+    answer(here ? "here" : "elsewhere");
+  }
+
+  // How many hold a resource, and how many wait, if this node is its home.
+  void queue(std::istringstream& in) {
+    std::string resource;
+    in >> resource;
+    for (const auto& one : registry_.info().locks)
+      if (one.resource == resource) {
+        answer(std::to_string(one.holders.size()) + ' '
+               + std::to_string(one.queue.size()));
+        return;
+      }
+    answer("0 0");
+  }
+
+  // lock TAG RESOURCE REQUESTER|- DEADLINE_MS
+  void lock(std::istringstream& in) {
+    std::string tag, resource, requester;
+    int ms = 30'000;
+    in >> tag >> resource >> requester >> ms;
+    lock_options options;
+    if (requester != "-")
+      options.requester = requester;
+    options.deadline = std::chrono::milliseconds{ms};
+    threads_.emplace_back([this, tag, resource, options] {
+      auto got = registry_.lock(resource, options);
+      if (!got) {
+        say(tag + ' ' + std::string{to_string(got.error().code)});
+        return;
+      }
+      const auto token = got->token();
+      {
+        const std::lock_guard guard{mutex_};
+        held_.insert_or_assign(tag, std::move(*got));
+      }
+      say(tag + " token " + std::to_string(token));
+    });
+  }
+
+  void unlock(std::istringstream& in) {
+    std::string tag;
+    in >> tag;
+    const std::lock_guard guard{mutex_};
+    const auto at = held_.find(tag);
+    if (at == held_.end()) {
+      answer("unknown tag");
+      return;
+    }
+    const bool good = at->second.unlock();
+    held_.erase(at);
+    answer(good ? "unlocked" : "lost");
+  }
+
+  void lost(std::istringstream& in) {
+    std::string tag;
+    in >> tag;
+    const std::lock_guard guard{mutex_};
+    const auto at = held_.find(tag);
+    answer(at == held_.end()   ? "unknown tag"
+           : at->second.lost() ? "lost"
+                               : "held");
+  }
+
+  // register NAME RESOLVER
+  void put(std::istringstream& in, bool replace) {
+    std::string name;
+    name_options options;
+    in >> name >> options.resolver;
+    const auto actor = sys_.spawn(owner, name_);
+    const auto done = replace ? registry_.replace_name(name, actor, options)
+                              : registry_.register_name(name, actor, options);
+    if (done)
+      actors_[name] = actor;
+    else
+      caf::anon_send_exit(actor, caf::exit_reason::kill);
+    answer(word(done));
+  }
+
+  void remove(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    answer(word(registry_.unregister_name(name)));
+  }
+
+  void kill(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    caf::anon_send_exit(actors_[name], caf::exit_reason::kill);
+    answer("ok");
+  }
+
+  void whereis(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    answer(registry_.whereis(name) ? "found" : "none");
+  }
+
+  // Whether the actor of that name answers, and from where.
+  void ask(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    const auto to = registry_.whereis(name);
+    if (!to) {
+      answer("none");
+      return;
+    }
+    caf::scoped_actor self{sys_};
+    actor::request(&*self, to, 2s, caf::get_atom_v)
+      .receive([](const std::string& node) { answer("at " + node); },
+               [](const caf::error& e) { answer("error " + to_string(e)); });
+  }
+
+  // Keeps every thread of CAF's scheduler busy.
+  void block(std::istringstream& in) {
+    int ms = 0;
+    in >> ms;
+    for (int i = 0; i < 8; ++i)
+      sys_.spawn(
+        [ms] { std::this_thread::sleep_for(std::chrono::milliseconds{ms}); });
+    answer("ok");
+  }
+
+  // locks RESOURCE N: the median of the times that N uncontended locks took.
+  void locks(std::istringstream& in) {
+    std::string resource;
+    std::size_t count = 0;
+    in >> resource >> count;
+    std::vector<std::int64_t> times;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      auto got = registry_.lock(resource);
+      times.push_back((std::chrono::steady_clock::now() - begin).count());
+      if (!got) {
+        answer("error " + to_string(got.error()));
+        return;
+      }
+    }
+    std::sort(times.begin(), times.end());
+    answer("median "
+           + std::to_string(static_cast<double>(times[times.size() / 2]) / 1e3)
+           + " us");
+  }
+
+  // echo NAME N: the median of the times that N requests of CAF's to the actor
+  // of that name took.
+  void echo(std::istringstream& in) {
+    std::string name;
+    std::size_t count = 0;
+    in >> name >> count;
+    const auto to = registry_.whereis(name);
+    caf::scoped_actor self{sys_};
+    std::vector<std::int64_t> times;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      actor::request(&*self, to, 2s, caf::get_atom_v)
+        .receive([](const std::string&) {}, [](const caf::error&) {});
+      times.push_back((std::chrono::steady_clock::now() - begin).count());
+    }
+    std::sort(times.begin(), times.end());
+    answer("median "
+           + std::to_string(static_cast<double>(times[times.size() / 2]) / 1e3)
+           + " us");
+  }
+
+  caf::actor_system& sys_;
+  std::string name_;
+  node node_;
+  registry registry_;
+  std::map<std::string, caf::actor> actors_;
+  std::mutex mutex_;
+  std::map<std::string, held_lock> held_;
+  std::list<std::thread> threads_;
+  std::map<std::string, handler> commands_{
+    {"sync", [this](auto& in) { sync(in); }},
+    {"view", [this](auto& in) { view(in); }},
+    {"links", [this](auto& in) { links(in); }},
+    {"queue", [this](auto& in) { queue(in); }},
+    {"home", [this](auto& in) { home(in); }},
+    {"lock", [this](auto& in) { lock(in); }},
+    {"unlock", [this](auto& in) { unlock(in); }},
+    {"lost", [this](auto& in) { lost(in); }},
+    {"register", [this](auto& in) { put(in, false); }},
+    {"replace", [this](auto& in) { put(in, true); }},
+    {"unregister", [this](auto& in) { remove(in); }},
+    {"kill", [this](auto& in) { kill(in); }},
+    {"whereis", [this](auto& in) { whereis(in); }},
+    {"ask", [this](auto& in) { ask(in); }},
+    {"block", [this](auto& in) { block(in); }},
+    {"echo", [this](auto& in) { echo(in); }},
+    {"locks", [this](auto& in) { locks(in); }},
+  };
+};
+
+} // namespace
+
+// peer CONFIGURATION: a file as an application has it.
+int main(int argc, char** argv) {
+  try {
+    if (argc < 2) {
+      std::cerr << "usage: " << argv[0]
+                << " CONFIGURATION [--coopcache-name=NAME ...]\n";
+      return 2;
+    }
+    const auto cfg = overridden(load_config(argv[1]), argc, argv);
+    init_types();
+    caf::core::init_global_meta_objects();
+    caf::io::middleman::init_global_meta_objects();
+    system_config sys_cfg;
+    caf::actor_system sys{sys_cfg};
+    peer p{sys, cfg};
+    say("ready " + p.endpoint());
+    for (std::string line; std::getline(std::cin, line);)
+      p.run(line);
+    return 0;
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << std::endl;
+    return 1;
+  }
+}

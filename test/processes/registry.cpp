@@ -1,0 +1,267 @@
+// The registry over real processes, sockets and signals.
+
+#include "cluster.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+using namespace coopcache::test;
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+std::chrono::milliseconds since(clock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(clock::now()
+                                                               - begin);
+}
+
+std::uint64_t token(const std::string& line) {
+  REQUIRE_MESSAGE(line.starts_with("token "), line);
+  return std::stoull(line.substr(6));
+}
+
+/// The cluster of three that these tests share; each leaves it whole.
+cluster& three() {
+  static cluster all;
+  all.gather();
+  return all;
+}
+
+} // namespace
+
+TEST_CASE("three processes find each other") {
+  auto& all = three();
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(all[i].ask("sync 5000") == "ok");
+}
+
+TEST_CASE("a name is found everywhere at once, until its owner ends") {
+  auto& all = three();
+  CHECK(all[0].ask("register alpha exit") == "ok");
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(all[i].ask("ask alpha") == "at n0");
+  CHECK(all[1].ask("register alpha exit") == "name_taken");
+  CHECK(all[1].ask("replace alpha exit") == "ok");
+  CHECK(all[0].hear("lost-name") == "alpha replaced");
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(all[i].ask("ask alpha") == "at n1");
+  CHECK(all[1].ask("kill alpha") == "ok");
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(within(5s, [&] { return all[i].ask("whereis alpha") == "none"; }));
+  CHECK(all[2].ask("register alpha exit") == "ok");
+  CHECK(all[0].ask("unregister alpha") == "ok");
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(all[i].ask("whereis alpha") == "none");
+  CHECK(all[0].ask("unregister alpha") == "unknown_name");
+}
+
+TEST_CASE("a lock is handed over from node to node, in order") {
+  auto& all = three();
+  const auto resource = all.resource_at(1);
+  all[0].say("lock first " + resource + " - 20000");
+  auto last = token(all[0].hear("first"));
+  all[2].say("lock second " + resource + " - 20000");
+  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  all[1].say("lock third " + resource + " - 20000");
+  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 2"; }));
+  all[0].say("lock impatient " + resource + " - 100");
+  CHECK(all[0].hear("impatient") == "timeout");
+  CHECK(all[0].ask("unlock first") == "unlocked");
+  const auto second = token(all[2].hear("second"));
+  CHECK(second > last);
+  CHECK(all[1].ask("queue " + resource) == "1 1");
+  CHECK(all[2].ask("unlock second") == "unlocked");
+  CHECK(token(all[1].hear("third")) > second);
+  CHECK(all[1].ask("unlock third") == "unlocked");
+  CHECK(all[1].ask("queue " + resource) == "0 0");
+}
+
+TEST_CASE("the holder is killed: the next waiter has the lock at once") {
+  auto& all = three();
+  const auto resource = all.resource_at(1);
+  all[2].say("lock mine " + resource + " - 20000");
+  const auto first = token(all[2].hear("mine"));
+  all[0].say("lock next " + resource + " - 20000");
+  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  const auto begin = clock::now();
+  all.kill(2);
+  CHECK(token(all[0].hear("next")) > first);
+  const auto took = since(begin);
+  MESSAGE("the next waiter had it after " << took.count() << " ms");
+  CHECK(took < 1000ms);
+  CHECK(all[0].ask("unlock next") == "unlocked");
+}
+
+TEST_CASE("the home is killed: holder and waiter keep their places") {
+  auto& all = three();
+  const auto resource = all.resource_at(2);
+  all[0].say("lock mine " + resource + " - 20000");
+  const auto first = token(all[0].hear("mine"));
+  all[1].say("lock next " + resource + " - 20000");
+  CHECK(within(5s, [&] { return all[2].ask("queue " + resource) == "1 1"; }));
+  all.kill(2);
+  const auto took = all.await_view({0, 1});
+  MESSAGE("a view without the home after " << took.count() << " ms");
+  CHECK(took < 1000ms);
+  CHECK(all[0].ask("lost mine") == "held");
+  CHECK(all[0].ask("unlock mine") == "unlocked");
+  CHECK(token(all[1].hear("next")) > first);
+  CHECK(all[1].ask("unlock next") == "unlocked");
+}
+
+TEST_CASE("a waiter is killed: nothing is left of it") {
+  auto& all = three();
+  const auto resource = all.resource_at(0);
+  all[0].say("lock mine " + resource + " - 20000");
+  token(all[0].hear("mine"));
+  all[1].say("lock next " + resource + " - 20000");
+  CHECK(within(5s, [&] { return all[0].ask("queue " + resource) == "1 1"; }));
+  all.kill(1);
+  CHECK(within(5s, [&] { return all[0].ask("queue " + resource) == "1 0"; }));
+  CHECK(all[0].ask("unlock mine") == "unlocked");
+}
+
+TEST_CASE("the owner's node is killed: its names go, and can be had again") {
+  auto& all = three();
+  CHECK(all[1].ask("register beta exit") == "ok");
+  CHECK(all[0].ask("ask beta") == "at n1");
+  all.kill(1);
+  CHECK(within(5s, [&] { return all[0].ask("whereis beta") == "none"; }));
+  CHECK(within(5s, [&] { return all[2].ask("whereis beta") == "none"; }));
+  CHECK(all[2].ask("register beta exit") == "ok");
+  CHECK(all[0].ask("ask beta") == "at n2");
+  all.gather();
+  CHECK(all[1].ask("sync 10000") == "ok");
+  CHECK(all[1].ask("ask beta") == "at n2"); // the joiner learns it
+  CHECK(all[2].ask("unregister beta") == "ok");
+}
+
+TEST_CASE("a frozen node is left out within two seconds, and comes back") {
+  auto& all = three();
+  for (std::size_t frozen = 0; frozen < 3; ++frozen) {
+    CAPTURE(frozen);
+    const auto left = (frozen + 1) % 3, right = (frozen + 2) % 3;
+    const auto resource = all.resource_at(left);
+    all[frozen].say("lock mine " + resource + " - 20000");
+    const auto first = token(all[frozen].hear("mine"));
+    all[right].say("lock next " + resource + " - 20000");
+    CHECK(
+      within(5s, [&] { return all[left].ask("queue " + resource) == "1 1"; }));
+    const auto begin = clock::now();
+    all[frozen].signal(SIGSTOP);
+    CHECK(token(all[right].hear("next")) > first);
+    const auto took = since(begin);
+    MESSAGE("left out after " << took.count() << " ms");
+    CHECK(took <= 2000ms);
+    all[frozen].signal(SIGCONT);
+    all.await_view({0, 1, 2});
+    CHECK(within(5s, [&] { return all[frozen].ask("lost mine") == "lost"; }));
+    CHECK(all[right].ask("unlock next") == "unlocked");
+    CHECK(all[frozen].ask("unlock mine") == "lost");
+  }
+}
+
+TEST_CASE("a host that blocks every thread of CAF's scheduler stays a member") {
+  auto& all = three();
+  const auto before = all.log(1);
+  CHECK(all[0].ask("block 10000") == "ok");
+  const auto end = clock::now() + 10s;
+  while (clock::now() < end) {
+    CHECK(all.is_in(1, {0, 1, 2}));
+    std::this_thread::sleep_for(200ms);
+  }
+  CHECK(all.log(1) == before); // no view has come and gone
+}
+
+TEST_CASE("a node that leaves says so, and its locks and names go with it") {
+  auto& all = three();
+  const auto resource = all.resource_at(1);
+  all[2].say("lock mine " + resource + " - 20000");
+  token(all[2].hear("mine"));
+  CHECK(all[2].ask("register gamma exit") == "ok");
+  all[0].say("lock next " + resource + " - 20000");
+  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  const auto begin = clock::now();
+  CHECK(all[2].finish() == 0);
+  all.kill(2);
+  token(all[0].hear("next"));
+  MESSAGE("handed over after " << since(begin).count() << " ms");
+  all.await_view({0, 1});
+  CHECK(all[0].ask("whereis gamma") == "none");
+  CHECK(all[0].ask("unlock next") == "unlocked");
+}
+
+TEST_CASE("two nodes that start at the same instant always find each other") {
+  cluster pair{{.nodes = 2}};
+  for (int round = 0; round < 50; ++round) {
+    CAPTURE(round);
+    pair.start(0);
+    pair.start(1);
+    pair.await_ready(0);
+    pair.await_ready(1);
+    pair.await_view({0, 1}, 10s);
+    CHECK(pair[0].ask("register x exit") == "ok");
+    CHECK(pair[1].ask("ask x") == "at n0");
+    pair.kill(0);
+    pair.kill(1);
+  }
+}
+
+TEST_CASE("eight nodes that start together are soon one cluster") {
+  cluster all{{.nodes = 8}};
+  for (std::size_t i = 0; i < 8; ++i)
+    all.start(i);
+  for (std::size_t i = 0; i < 8; ++i)
+    all.await_ready(i);
+  const auto took = all.await_view({0, 1, 2, 3, 4, 5, 6, 7});
+  MESSAGE("in one view after " << took.count() << " ms");
+  CHECK(all[7].ask("register h exit") == "ok");
+  for (std::size_t i = 0; i < 8; ++i)
+    CHECK(all[i].ask("ask h") == "at n7");
+}
+
+TEST_CASE("the coordinator and the home die together in a cluster of five") {
+  cluster all{{.nodes = 5}};
+  for (std::size_t i = 0; i < 5; ++i) { // the oldest ranks first
+    all.start(i);
+    all.await_ready(i);
+  }
+  all.await_view({0, 1, 2, 3, 4});
+  const auto resource = all.resource_at(1);
+  all[3].say("lock mine " + resource + " - 20000");
+  const auto first = token(all[3].hear("mine"));
+  all[4].say("lock next " + resource + " - 20000");
+  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  all[0].signal(SIGKILL);
+  all[1].signal(SIGKILL);
+  all.kill(0);
+  all.kill(1);
+  const auto took = all.await_view({2, 3, 4});
+  MESSAGE("in a view of the others after " << took.count() << " ms");
+  CHECK(all[3].ask("unlock mine") == "unlocked");
+  CHECK(token(all[4].hear("next")) > first);
+  CHECK(all[4].ask("unlock next") == "unlocked");
+}
+
+TEST_CASE("a strict cluster grants in the majority only") {
+  cluster all{{.nodes = 3, .settings = "\"strict\": true"}};
+  all.gather();
+  all[2].say("lock mine r - 20000");
+  const auto first = token(all[2].hear("mine"));
+  all[0].signal(SIGSTOP);
+  all[1].signal(SIGSTOP);
+  CHECK(within(5s, [&] { return all[2].ask("lost mine") == "lost"; }));
+  all[2].say("lock again r - 1000");
+  CHECK(all[2].hear("again") == "no_majority");
+  CHECK(all[2].ask("view").starts_with("waiting"));
+  all[0].signal(SIGCONT);
+  all[1].signal(SIGCONT);
+  all.await_view({0, 1, 2});
+  CHECK(all[2].ask("unlock mine") == "lost");
+  all[2].say("lock again r - 20000");
+  CHECK(token(all[2].hear("again")) > first);
+}
