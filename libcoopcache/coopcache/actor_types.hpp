@@ -3,12 +3,14 @@
 #include "coopcache/cache_base.hpp"
 #include "coopcache/core/error.hpp"
 #include "coopcache/loader.hpp"
+#include "coopcache/registry_info.hpp"
 #include "coopcache/result.hpp"
 #include "coopcache/stats.hpp"
 
 #include <caf/default_enum_inspect.hpp>
 #include <caf/is_error_code_enum.hpp>
 #include <caf/result.hpp>
+#include <caf/timespan.hpp>
 #include <caf/type_id.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/unit.hpp>
@@ -134,6 +136,11 @@ public:
     : what_(std::move(what)) {
   }
 
+  /// False for one that came from another process.
+  explicit operator bool() const noexcept {
+    return what_ != nullptr;
+  }
+
   /// Requires: made from a shared pointer to a T.
   template <class T>
   [[nodiscard]] T& as() const noexcept {
@@ -182,6 +189,12 @@ CAF_ADD_ATOM(coopcache_types, coopcache, drain_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, go_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, stop_atom)
 
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::registry_info))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::member_info))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::link_info))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::lock_client_info))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::lock_info))
+CAF_ADD_TYPE_ID(coopcache_types, (coopcache::name_info))
 CAF_ADD_TYPE_ID(coopcache_types, (coopcache::lock_lost))
 CAF_ADD_TYPE_ID(coopcache_types, (coopcache::name_lost))
 CAF_ADD_TYPE_ID(coopcache_types, (coopcache::local_answer))
@@ -190,7 +203,6 @@ CAF_ADD_ATOM(coopcache_types, coopcache, register_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, replace_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, unregister_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, whereis_atom)
-CAF_ADD_ATOM(coopcache_types, coopcache, names_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, lock_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, unlock_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, info_atom)
@@ -216,6 +228,30 @@ using cache_actor = caf::typed_actor<
   caf::result<fetched>(fetch_atom, std::string, local_loader),
   caf::result<void>(clear_atom, std::string), caf::result<void>(clear_all_atom),
   caf::result<cache_stats>(stats_atom)>;
+
+/// The registry of a node as any actor sees it, also one of a program that is
+/// no node: a node's endpoint is where `caf::io::middleman::remote_actor` finds
+/// it. An error is a `caf::error` with a code of `errc`.
+///
+/// * register, replace: name, actor, resolver;
+/// * unregister: name;
+/// * whereis: the actor of a name, or a null pointer;
+/// * lock: resource, requester (empty: the sender alone), and what to wait at
+///   most, 0 for not at all. Answers with the fencing token. The sender holds
+///   the lock until it gives it back or ends;
+/// * unlock: resource, requester;
+/// * info.
+using registry_actor = caf::typed_actor<
+  caf::result<void>(register_atom, std::string, caf::strong_actor_ptr,
+                    std::string),
+  caf::result<void>(replace_atom, std::string, caf::strong_actor_ptr,
+                    std::string),
+  caf::result<void>(unregister_atom, std::string),
+  caf::result<caf::strong_actor_ptr>(whereis_atom, std::string),
+  caf::result<std::uint64_t>(lock_atom, std::string, std::string,
+                             caf::timespan),
+  caf::result<void>(unlock_atom, std::string, std::string),
+  caf::result<registry_info>(info_atom)>;
 
 /// What went wrong, from the answer to a message. For an error of CAF's:
 /// `timeout` if it is one of the request, else `shutting_down`, because the

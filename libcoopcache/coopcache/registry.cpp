@@ -45,48 +45,19 @@ X wait_for(Start start) {
   return box->take();
 }
 
-error make_error(const actor::registry_core& core, errc code,
-                 std::string reason, std::string_view subject) {
-  error result;
-  result.code = code;
-  result.reason = std::move(reason);
-  result.key = subject.substr(0, 100);
-  result.node = core.self().name;
-  return result;
-}
-
 error would_block(const actor::registry_core& core, std::string_view subject) {
-  return make_error(core, errc::would_block,
-                    "a blocking call on a thread of CAF: use the form that "
-                    "takes self",
-                    subject);
+  return core.make_error(errc::would_block,
+                         "a blocking call on a thread of CAF: use the form "
+                         "that takes self",
+                         subject);
 }
 
 status failed(error what) {
   return status{std::make_shared<const error>(std::move(what))};
 }
 
-/// What a verdict means where it is not `done`; `refused` depends on what was
-/// asked.
-error error_of(const actor::registry_core& core, verdict how,
-               std::string_view subject, errc refused,
-               std::string refused_text) {
-  switch (how) {
-    case verdict::refused:
-      return make_error(core, refused, std::move(refused_text), subject);
-    case verdict::no_majority:
-      return make_error(core, errc::no_majority,
-                        "this node saw no majority of the nodes until the "
-                        "deadline",
-                        subject);
-    case verdict::owner_dead:
-      return make_error(core, errc::owner_dead, "the actor has ended", subject);
-    case verdict::cancelled:
-      return make_error(core, errc::shutting_down, "the node leaves", subject);
-    default:
-      return make_error(core, errc::timeout, "no answer by the deadline",
-                        subject);
-  }
+status status_of(std::optional<error> failure) {
+  return failure ? failed(std::move(*failure)) : status{};
 }
 
 } // namespace
@@ -140,25 +111,10 @@ bool held_lock::unlock() noexcept {
 void registry::start_put(const std::string& name,
                          const caf::strong_actor_ptr& who, bool replace,
                          const name_options& options, status_done done) const {
-  const auto fail = [&](errc code, std::string reason) {
-    done(failed(make_error(*core_, code, std::move(reason), name)));
-  };
-  if (who == nullptr) {
-    fail(errc::owner_dead, "an invalid handle");
-    return;
-  }
-  if (who->node() != core_->here()) {
-    fail(errc::not_local, "an actor is registered on the node where it lives");
-    return;
-  }
-  core_->put({name, who, options.resolver, replace, options.deadline},
-             [core = core_, name, done = std::move(done)](verdict how) {
-               done(how == verdict::done
-                      ? status{}
-                      : failed(error_of(*core, how, name, errc::name_taken,
-                                        "another actor has the name, or the "
-                                        "actor has another name")));
-             });
+  core_->put_anywhere({name, who, options.resolver, replace, options.deadline},
+                      [done = std::move(done)](std::optional<error> failure) {
+                        done(status_of(std::move(failure)));
+                      });
 }
 
 void registry::start_remove(const std::string& name,
@@ -169,11 +125,8 @@ void registry::start_remove(const std::string& name,
     owner = who->id();
   core_->remove(name, owner, name_options{}.deadline,
                 [core = core_, name, done = std::move(done)](verdict how) {
-                  done(how == verdict::done
-                         ? status{}
-                         : failed(error_of(*core, how, name, errc::unknown_name,
-                                           "nobody has the name, or not that "
-                                           "actor")));
+                  done(
+                    status_of(core->error_of(how, name, errc::unknown_name)));
                 });
 }
 
@@ -211,8 +164,7 @@ caf::actor_system* registry::system() const noexcept {
 }
 
 error registry::gone(std::string_view name) const {
-  return make_error(*core_, errc::shutting_down, "the node has shut down",
-                    name);
+  return core_->make_error(errc::shutting_down, "the node has shut down", name);
 }
 
 caf::strong_actor_ptr registry::find(std::string_view name) const {
@@ -220,11 +172,13 @@ caf::strong_actor_ptr registry::find(std::string_view name) const {
 }
 
 status registry::unknown(std::string_view name) const {
-  return failed(make_error(*core_, errc::unknown_name,
-                           synced() ? "nobody has the name"
+  return failed(core_->make_error(errc::unknown_name,
+                                  synced()
+                                    ? "nobody has the name"
                                     : "nobody is known to have the name, and "
-                                      "this node is not synced yet",
-                           name));
+                                      "this node is not synced "
+                                      "yet",
+                                  name));
 }
 
 void registry::add_resolver(
@@ -256,8 +210,7 @@ void registry::start_lock(const std::string& resource, lock_options options,
       if (how == verdict::done)
         done(held_lock{core, number, resource, requester, std::move(state)});
       else
-        done(error_of(*core, how, resource, errc::lock_taken,
-                      "somebody else holds the lock"));
+        done(*core->error_of(how, resource, errc::lock_taken));
     });
 }
 
@@ -284,20 +237,10 @@ status registry::set_lock(std::string_view resource, std::string_view requester,
 status registry::del_lock(std::string_view resource, std::string_view requester,
                           lock_scope scope) const {
   const auto core = scope == lock_scope::local ? core_->local() : core_;
-  switch (core->unlock(actor::registry_core::this_process,
-                       std::string{resource}, std::string{requester})) {
-    case cluster::unlocked::not_held:
-      return failed(make_error(*core_, errc::not_held,
-                               "that requester does not hold the lock on this "
-                               "node",
-                               resource));
-    case cluster::unlocked::lost:
-      return failed(make_error(*core_, errc::lock_lost,
-                               "another side of the cluster may hold it",
-                               resource));
-    default:
-      return {};
-  }
+  return status_of(
+    core->error_of(core->unlock(actor::registry_core::this_process,
+                                std::string{resource}, std::string{requester}),
+                   resource));
 }
 
 // -- the cluster --------------------------------------------------------------
@@ -306,12 +249,12 @@ status registry::sync(std::chrono::milliseconds deadline) const {
   if (actor::on_caf_thread())
     return failed(would_block(*core_, {}));
   return wait_for<status>([&](auto done) {
-    core_->sync(deadline, [core = core_, done = std::move(done)](bool good) {
-      done(good ? status{}
-                : failed(make_error(*core, errc::timeout,
-                                    "the node and those that it is linked to "
-                                    "are not in one view yet",
-                                    {})));
+    core_->sync(deadline, [core = core_, done = std::move(done)](verdict how) {
+      auto failure = core->error_of(how, {}, errc::timeout);
+      if (failure && how == verdict::timed_out)
+        failure->reason = "the node and those that it is linked to are not in "
+                          "one view yet";
+      done(status_of(std::move(failure)));
     });
   });
 }
@@ -322,6 +265,10 @@ registry_info registry::info() const {
 
 void registry::add_peer(const std::string& endpoint) const {
   core_->add_peer(endpoint);
+}
+
+registry_actor registry::actor() const {
+  return core_->shell();
 }
 
 std::string registry::endpoint() const {

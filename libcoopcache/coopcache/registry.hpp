@@ -279,7 +279,8 @@ public:
   /// Makes `who` known in the cluster. When this returns, every node of the
   /// view finds it, until it ends, its node is lost, or somebody else removes
   /// or replaces it. Errors: `name_taken` (by another actor, or the actor has
-  /// a name already), `owner_dead`, `not_local`, `timeout`, `no_majority`.
+  /// a name already), `owner_dead`, `unknown_node` (the actor lives on a node
+  /// that is not linked), `timeout`, `no_majority`.
   template <class Handle>
   status register_name(std::string_view name, const Handle& who,
                        name_options options = {}) const {
@@ -366,10 +367,8 @@ public:
       return gone(name);
     auto made = sys->template spawn<caf::lazy_init>(std::move(f),
                                                     std::forward<Ts>(xs)...);
-    if (auto done = register_name(name, made); !done) {
-      actor::end_actor(caf::actor_cast<caf::actor>(made));
-      return done.error();
-    }
+    if (auto done = register_name(name, made); !done)
+      return done.error(); // nobody has a handle of it: it never runs
     actor::wake_up(caf::actor_cast<caf::actor>(made));
     return made;
   }
@@ -451,6 +450,9 @@ public:
 
   /// As if "host:port" stood among the `nodes` of the configuration.
   void add_peer(const std::string& endpoint) const;
+
+  /// The actor that takes the same as messages; null after the shutdown.
+  [[nodiscard]] registry_actor actor() const;
 
   /// Where this node can be dialled; empty: nowhere.
   [[nodiscard]] std::string endpoint() const;

@@ -18,6 +18,13 @@ struct member_info {
   friend bool operator==(const member_info&, const member_info&) = default;
 };
 
+/// For CAF.
+template <class Inspector>
+bool inspect(Inspector& f, member_info& x) {
+  return f.object(x).fields(f.field("name", x.name),
+                            f.field("incarnation", x.incarnation));
+}
+
 /// A node that this one is linked to, or should be.
 struct link_info {
   std::string endpoint;
@@ -26,6 +33,15 @@ struct link_info {
   bool up = false;
   std::string trouble; ///< why there is no link; empty if there is one
 };
+
+/// For CAF.
+template <class Inspector>
+bool inspect(Inspector& f, link_info& x) {
+  return f.object(x).fields(f.field("endpoint", x.endpoint),
+                            f.field("node", x.node),
+                            f.field("configured", x.configured),
+                            f.field("up", x.up), f.field("trouble", x.trouble));
+}
 
 /// One who holds a lock or waits for it.
 struct lock_client_info {
@@ -37,6 +53,14 @@ struct lock_client_info {
   std::chrono::milliseconds since{0};
 };
 
+/// For CAF.
+template <class Inspector>
+bool inspect(Inspector& f, lock_client_info& x) {
+  return f.object(x).fields(f.field("requester", x.requester),
+                            f.field("node", x.node), f.field("token", x.token),
+                            f.field("since", x.since));
+}
+
 /// A lock as its home knows it.
 struct lock_info {
   std::string resource;
@@ -44,11 +68,25 @@ struct lock_info {
   std::vector<lock_client_info> queue; ///< who waits longest comes first
 };
 
+/// For CAF.
+template <class Inspector>
+bool inspect(Inspector& f, lock_info& x) {
+  return f.object(x).fields(f.field("resource", x.resource),
+                            f.field("holders", x.holders),
+                            f.field("queue", x.queue));
+}
+
 /// A registered name.
 struct name_info {
   std::string name;
   std::string node; ///< where its owner lives
 };
+
+/// For CAF.
+template <class Inspector>
+bool inspect(Inspector& f, name_info& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("node", x.node));
+}
 
 /// The state of one node's registry at one moment.
 struct registry_info {
@@ -64,5 +102,16 @@ struct registry_info {
   std::vector<lock_info> own_locks;
   std::vector<link_info> links;
 };
+
+/// For CAF.
+template <class Inspector>
+bool inspect(Inspector& f, registry_info& x) {
+  return f.object(x)
+    .fields(f.field("self", x.self), f.field("endpoint", x.endpoint),
+            f.field("view", x.view), f.field("members", x.members),
+            f.field("serving", x.serving), f.field("synced", x.synced),
+            f.field("names", x.names), f.field("locks", x.locks),
+            f.field("own_locks", x.own_locks), f.field("links", x.links));
+}
 
 } // namespace coopcache

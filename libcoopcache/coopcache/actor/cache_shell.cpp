@@ -114,7 +114,7 @@ error to_error(const caf::error& what) {
   }
   result.code = what == caf::sec::request_timeout ? errc::timeout
                                                   : errc::shutting_down;
-  result.reason = "no answer from the actor of the cache: " + to_string(what);
+  result.reason = "no answer from the actor: " + to_string(what);
   return result;
 }
 

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
-#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -74,7 +73,8 @@ gate::~gate() {
     post(broker_, caf::close_atom_v, port_);
 }
 
-std::string gate::listen(const std::string& endpoint, const caf::actor& what) {
+std::string gate::listen(const std::string& endpoint, const caf::actor& what,
+                         const std::set<std::string>& messages) {
   const auto [host, port] = split_endpoint(endpoint);
   auto& backend = dynamic_cast<caf::io::network::default_multiplexer&>(
     sys_.middleman().backend());
@@ -86,8 +86,7 @@ std::string gate::listen(const std::string& endpoint, const caf::actor& what) {
   auto made = caf::make_counted<door>(backend, *fd, visitors_);
   port_ = made->port();
   post(broker_, caf::publish_atom_v, caf::io::doorman_ptr{std::move(made)},
-       port_, caf::actor_cast<caf::strong_actor_ptr>(what),
-       std::set<std::string>{});
+       port_, caf::actor_cast<caf::strong_actor_ptr>(what), messages);
   return join_endpoint(host, port_);
 }
 

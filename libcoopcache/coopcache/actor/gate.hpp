@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,9 +29,11 @@ public:
   gate(const gate&) = delete;
   gate& operator=(const gate&) = delete;
 
-  /// Listens on "host:port" and publishes `what` there. Returns the endpoint
-  /// with the port that it got. @throws std::runtime_error with the reason.
-  std::string listen(const std::string& endpoint, const caf::actor& what);
+  /// Listens on "host:port" and publishes `what` there, as an actor that takes
+  /// `messages`. Returns the endpoint with the port that it got. @throws
+  /// std::runtime_error with the reason.
+  std::string listen(const std::string& endpoint, const caf::actor& what,
+                     const std::set<std::string>& messages);
 
   /// CAF's broker, which takes sockets in.
   [[nodiscard]] const caf::actor& broker() const noexcept {

@@ -55,10 +55,11 @@ public:
     port_ = sys_.spawn<caf::actor_companion, caf::hidden>();
     companion().on_enqueue([weak = weak_from_this()](auto element) {
       if (const auto self = weak.lock())
-        self->arrived(*element);
+        self->arrived(std::move(element));
     });
-    auto endpoint = from_.listen.empty() ? std::string{}
-                                         : gate_.listen(from_.listen, port_);
+    auto endpoint = from_.listen.empty()
+                      ? std::string{}
+                      : gate_.listen(from_.listen, port_, from_.messages);
     if (!from_.advertise.empty())
       endpoint = from_.advertise;
     from_.own.endpoint = endpoint;
@@ -347,11 +348,14 @@ private:
 
   // Called by whatever thread brings a message from the network, and goes on in
   // it: a switch to another thread would take a third of a round trip.
-  void arrived(caf::mailbox_element& element) {
-    auto& content = element.content();
-    const auto from = element.sender;
-    if (from == nullptr
-        || !content.match_elements<caf::forward_atom, std::string>())
+  void arrived(caf::mailbox_element_ptr element) {
+    auto& content = element->content();
+    const auto from = element->sender;
+    if (!content.match_elements<caf::forward_atom, std::string>()) {
+      owner_.deliver(std::move(element));
+      return;
+    }
+    if (from == nullptr)
       return;
     auto what = decode(content.get_as<std::string>(1));
     if (!what)

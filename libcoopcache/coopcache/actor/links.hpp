@@ -10,6 +10,7 @@
 
 #include <caf/actor.hpp>
 #include <caf/actor_system.hpp>
+#include <caf/mailbox_element.hpp>
 #include <caf/node_id.hpp>
 
 #include <chrono>
@@ -20,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,6 +61,9 @@ public:
   /// Each configured peer is linked, or could not be.
   virtual void probed() = 0;
 
+  /// A message that is not between nodes; called by whatever thread brings it.
+  virtual void deliver(caf::mailbox_element_ptr what) = 0;
+
   /// `links::tick` is to be called then, if not before. Thread-safe.
   virtual void wake(core::instant at) = 0;
 
@@ -79,6 +84,7 @@ public:
     std::string listen;    ///< "host:port"; empty: nowhere
     std::string advertise; ///< what others dial; empty: as `listen`
     std::vector<std::string> peers;
+    std::set<std::string> messages; ///< that others may send to the endpoint
   };
 
   /// Listens. @throws std::runtime_error if it cannot. `owner` has to live

@@ -1,13 +1,14 @@
 #include "coopcache/actor/registry_core.hpp"
 
 #include "coopcache/actor/compat.hpp"
-#include "coopcache/actor_types.hpp"
+#include "coopcache/actor/registry_shell.hpp"
 #include "coopcache/core/text.hpp"
 #include "coopcache/table/clock.hpp"
 
 #include <caf/actor_registry.hpp>
 #include <caf/exit_reason.hpp>
 #include <caf/send.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 #include <algorithm>
 #include <ctime>
@@ -81,6 +82,7 @@ registry_core::~registry_core() {
 }
 
 void registry_core::start() {
+  spawn_shell();
   if (!cfg_.node.listen.empty()) {
     links::settings net;
     net.own.self = self_;
@@ -92,18 +94,25 @@ void registry_core::start() {
     net.listen = cfg_.node.listen;
     net.advertise = cfg_.node.advertise;
     net.peers = cfg_.nodes;
+    net.messages = sys.message_types(registry_actor{});
     net_ = std::make_unique<class links>(sys, std::move(net),
                                          static_cast<links_owner&>(*this));
-  } else {
-    probed();
-  }
-  {
-    const std::lock_guard guard{ticker_mutex_};
-    ticker_ = std::make_unique<ticker>(
-      [this](core::instant monotonic) { return tick(monotonic); });
-  }
-  if (net_ != nullptr)
+    start_ticker();
     net_->start();
+  } else {
+    start_alone();
+  }
+}
+
+void registry_core::start_alone() {
+  probed();
+  start_ticker();
+}
+
+void registry_core::start_ticker() {
+  const std::lock_guard guard{ticker_mutex_};
+  ticker_ = std::make_unique<ticker>(
+    [this](core::instant monotonic) { return tick(monotonic); });
 }
 
 void registry_core::stop() {
@@ -113,13 +122,23 @@ void registry_core::stop() {
       return;
   }
   std::shared_ptr<registry_core> local;
+  shell_actor shell;
+  std::vector<caf::strong_actor_ptr> unused;
   {
     const std::lock_guard guard{tables_mutex_};
+    for (const auto actor : std::exchange(published_, {})) {
+      unused.push_back(sys.registry().get(actor));
+      sys.registry().erase(actor);
+    }
     stopping_ = true;
     local = local_;
+    shell = std::exchange(shell_, nullptr);
   }
+  unused.clear();
   if (local != nullptr)
     local->stop();
+  if (shell != nullptr)
+    end_actor(caf::actor_cast<caf::actor>(shell));
   turn([](auto& machine, const auto& at) { return machine.leave(at); });
   // The others should know that it was no accident.
   for (const auto end = boot_now() + 500ms; boot_now() < end;) {
@@ -303,6 +322,7 @@ void registry_core::perform(const cluster::view_changed& what) {
 
 std::uint64_t registry_core::lock(lock_call what, lock_done done) {
   const auto request = ++last_number_;
+  const auto client = what.client;
   {
     const std::lock_guard guard{tables_mutex_};
     locks_.emplace(request,
@@ -319,6 +339,8 @@ std::uint64_t registry_core::lock(lock_call what, lock_done done) {
     wish.once = what.once;
     return machine.lock(std::move(wish), at);
   });
+  if (client != this_process && !is_client(client))
+    gone(client, false); // it ended before, and was told too early
   return request;
 }
 
@@ -378,6 +400,8 @@ void registry_core::perform(const cluster::lock_lost& what) {
     who = at->first;
   }
   const auto& [client, resource, requester] = who;
+  if (stopped())
+    return; // whoever stops the node knows
   std::string line = "the lock ";
   line += core::quoted(resource);
   line += " of ";
@@ -407,7 +431,7 @@ std::shared_ptr<registry_core> registry_core::local() {
     alone.node.name = cfg_.node.name;
     local_ = std::make_shared<registry_core>(
       sys, alone, [](auto, auto) {}, aside_);
-    local_->start();
+    local_->start_alone();
     if (stopping_)
       local_->stop();
   }
@@ -419,8 +443,12 @@ std::shared_ptr<registry_core> registry_core::local() {
 void registry_core::put(name_call what, name_done done) {
   const auto request = ++last_number_;
   const auto actor = what.owner->id();
-  if (!stopped())
-    sys.registry().put(actor, what.owner); // so that others find it
+  client_of(what.owner);
+  if (!is_client(actor)) {
+    done(cluster::verdict::owner_dead);
+    return;
+  }
+  publish(what.owner);
   {
     const std::lock_guard guard{tables_mutex_};
     puts_.emplace(request, pending_name{actor, std::move(done)});
@@ -436,7 +464,10 @@ void registry_core::put(name_call what, name_done done) {
     wish.deadline = deadline_of(at, what.deadline);
     return machine.put(std::move(wish), at);
   });
-  client_of(what.owner); // if it has ended meanwhile, it is told now
+  if (!is_client(actor)) // it ended meanwhile, and maybe was told too early
+    turn([&](auto& machine, const auto& at) {
+      return machine.owner_gone(actor, at);
+    });
 }
 
 void registry_core::remove(const std::string& name,
@@ -453,17 +484,69 @@ void registry_core::remove(const std::string& name,
   });
 }
 
+void registry_core::put_anywhere(
+  name_call what, std::function<void(std::optional<error>)> done) {
+  if (what.owner == nullptr) {
+    done(make_error(errc::owner_dead, "an invalid handle", what.name));
+  } else if (what.owner->node() == here_) {
+    const auto name = what.name;
+    put(std::move(what), [core = shared_from_this(), name,
+                          done = std::move(done)](cluster::verdict how) {
+      done(core->error_of(how, name, errc::name_taken));
+    });
+  } else {
+    put_there(std::move(what), std::move(done));
+  }
+}
+
+// The node where an actor lives asks for its name.
+void registry_core::put_there(name_call what,
+                              std::function<void(std::optional<error>)> done) {
+  caf::strong_actor_ptr there;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    for (const auto& [peer, one] : links_)
+      if (one.where == what.owner->node())
+        there = one.to;
+  }
+  const auto own = shell();
+  if (there == nullptr || own == nullptr) {
+    done(make_error(errc::unknown_node,
+                    "the actor lives on a node that is not linked", what.name));
+    return;
+  }
+  const auto limit = what.deadline.value_or(default_deadline);
+  post(own, go_atom_v,
+       local_answer{std::make_shared<shell_function>(
+         [there, limit, what = std::move(what),
+          done = std::move(done)](shell_actor::pointer self) {
+           const auto to = caf::actor_cast<registry_actor>(there);
+           const auto ask = [&](auto how) {
+             request(self, to, limit, how, what.name, what.owner, what.resolver)
+               .then([done] { done(std::nullopt); },
+                     [done](const caf::error& why) { done(to_error(why)); });
+           };
+           if (what.replace)
+             ask(replace_atom_v);
+           else
+             ask(register_atom_v);
+         })});
+}
+
 void registry_core::perform(const cluster::name_answer& what) {
   name_done done;
+  caf::strong_actor_ptr unused;
   {
     const std::lock_guard guard{tables_mutex_};
     const auto at = puts_.find(what.request);
     if (at == puts_.end())
       return;
     done = std::move(at->second.done);
-    release(at->second.owner);
+    unused = release(at->second.owner);
     puts_.erase(at);
   }
+  if (unused != nullptr && what.how != cluster::verdict::done)
+    unpublish(unused);
   done(what.how);
 }
 
@@ -482,8 +565,9 @@ void registry_core::perform(const cluster::name_changed& what) {
   }
   if (before.actor == 0 || before.node != self_)
     return;
+  caf::strong_actor_ptr unused; // let go after the lock
   const std::lock_guard guard{tables_mutex_};
-  release(before.actor);
+  unused = release(before.actor);
 }
 
 void registry_core::perform(const cluster::owner_told& what) {
@@ -586,11 +670,101 @@ void registry_core::hold(caf::actor_id actor,
   ++mine.uses;
 }
 
-// With `tables_mutex_`.
-void registry_core::release(caf::actor_id actor) {
+// With `tables_mutex_`. The handle is to be let go without it: that may end the
+// actor, which calls `gone`.
+caf::strong_actor_ptr registry_core::release(caf::actor_id actor) {
   const auto at = owned_.find(actor);
-  if (at != owned_.end() && --at->second.uses == 0)
-    owned_.erase(at);
+  if (at == owned_.end() || --at->second.uses > 0)
+    return nullptr;
+  auto result = std::move(at->second.handle);
+  owned_.erase(at);
+  return result;
+}
+
+// Other processes find it in CAF's registry, which keeps it alive: others may
+// have handles of it. So it stays there until it ends or the node leaves,
+// unless it never got a name.
+void registry_core::publish(const caf::strong_actor_ptr& who) {
+  const std::lock_guard guard{tables_mutex_};
+  if (stopping_ || sys.registry().get(who->id()) != nullptr)
+    return;
+  sys.registry().put(who->id(), who);
+  published_.insert(who->id());
+}
+
+void registry_core::unpublish(const caf::strong_actor_ptr& who) {
+  const std::lock_guard guard{tables_mutex_};
+  if (published_.erase(who->id()) > 0)
+    sys.registry().erase(who->id()); // which is not the last handle
+}
+
+// -- for people ---------------------------------------------------------------
+
+error registry_core::make_error(errc code, std::string reason,
+                                std::string_view subject) const {
+  error result;
+  result.code = code;
+  result.reason = std::move(reason);
+  result.key = subject.substr(0, 100);
+  result.node = self_.name;
+  return result;
+}
+
+std::optional<error> registry_core::error_of(cluster::verdict how,
+                                             std::string_view subject,
+                                             errc refused) const {
+  using cluster::verdict;
+  const auto text = [&]() -> std::pair<errc, std::string_view> {
+    switch (how) {
+      case verdict::no_majority:
+        return {errc::no_majority,
+                "this node saw no majority of the nodes until the deadline"};
+      case verdict::owner_dead:
+        return {errc::owner_dead, "the actor has ended"};
+      case verdict::cancelled:
+        return {errc::shutting_down, "the node leaves"};
+      case verdict::refused:
+        if (refused == errc::lock_taken)
+          return {refused, "somebody else holds the lock"};
+        if (refused == errc::name_taken)
+          return {refused, "another actor has the name, or the actor has "
+                           "another name"};
+        return {refused, "nobody has the name, or not that actor"};
+      default:
+        return {errc::timeout, "no answer by the deadline"};
+    }
+  };
+  if (how == verdict::done)
+    return std::nullopt;
+  const auto [code, reason] = text();
+  return make_error(code, std::string{reason}, subject);
+}
+
+std::optional<error> registry_core::error_of(cluster::unlocked how,
+                                             std::string_view subject) const {
+  if (how == cluster::unlocked::not_held)
+    return make_error(errc::not_held, "that requester does not hold the lock",
+                      subject);
+  if (how == cluster::unlocked::lost)
+    return make_error(errc::lock_lost,
+                      "another side of the cluster may hold it", subject);
+  return std::nullopt;
+}
+
+shell_actor registry_core::shell() const {
+  const std::lock_guard guard{tables_mutex_};
+  return shell_;
+}
+
+void registry_core::spawn_shell() {
+  const std::lock_guard guard{tables_mutex_};
+  if (!stopping_)
+    shell_ = spawn_registry_shell(sys, shared_from_this());
+}
+
+void registry_core::deliver(caf::mailbox_element_ptr what) {
+  if (const auto to = caf::actor_cast<caf::strong_actor_ptr>(shell()))
+    to->enqueue(std::move(what), nullptr);
 }
 
 // -- clients ------------------------------------------------------------------
@@ -618,6 +792,11 @@ std::uint64_t registry_core::client_of(const caf::strong_actor_ptr& who) {
   return client;
 }
 
+bool registry_core::is_client(std::uint64_t client) const {
+  const std::lock_guard guard{tables_mutex_};
+  return clients_.contains(client);
+}
+
 void registry_core::gone(std::uint64_t client, bool own) {
   {
     const std::lock_guard guard{tables_mutex_};
@@ -625,6 +804,8 @@ void registry_core::gone(std::uint64_t client, bool own) {
       foreign_.erase(at->second);
       clients_.erase(at);
     }
+    if (own)
+      published_.erase(client); // CAF does the rest
     std::erase_if(held_, [&](const auto& one) {
       return std::get<0>(one.first) == client;
     });
@@ -670,15 +851,19 @@ bool registry_core::is_in_sync(const cluster::clocks& at) const {
 void registry_core::answer_syncs(const cluster::clocks& at) {
   const bool good = is_in_sync(at);
   std::erase_if(syncs_, [&](auto& one) {
-    if (!good && at.now < one.deadline)
+    using cluster::verdict;
+    if (!good && at.now < one.deadline && !stopped_)
       return false;
-    tasks_.emplace_back(synced_up{std::move(one.done), good});
+    tasks_.emplace_back(
+      synced_up{std::move(one.done), stopped_ ? verdict::cancelled
+                                     : good   ? verdict::done
+                                              : verdict::timed_out});
     return true;
   });
 }
 
 void registry_core::sync(std::chrono::milliseconds deadline,
-                         std::function<void(bool)> done) {
+                         std::function<void(cluster::verdict)> done) {
   turn([&](auto&, const auto& at) {
     syncs_.push_back({core::later(at.now, deadline), std::move(done)});
     return cluster::registry::effects{};
@@ -686,7 +871,7 @@ void registry_core::sync(std::chrono::milliseconds deadline,
 }
 
 void registry_core::perform(const synced_up& what) {
-  what.done(what.good);
+  what.done(what.how);
 }
 
 registry_info registry_core::info() const {

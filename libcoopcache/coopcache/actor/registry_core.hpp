@@ -2,9 +2,11 @@
 
 #include "coopcache/actor/directory.hpp"
 #include "coopcache/actor/links.hpp"
+#include "coopcache/actor/registry_shell.hpp"
 #include "coopcache/actor/ticker.hpp"
 #include "coopcache/cluster/registry.hpp"
 #include "coopcache/config.hpp"
+#include "coopcache/core/error.hpp"
 #include "coopcache/registry_info.hpp"
 
 #include <caf/actor.hpp>
@@ -62,6 +64,9 @@ public:
   /// Listens and looks for the peers. @throws std::runtime_error if it cannot
   /// listen.
   void start();
+
+  /// Starts without links, for what only this node knows.
+  void start_alone();
 
   /// Leaves the cluster and ends everything, within a second. Whoever waits is
   /// answered. Only the first call has an effect.
@@ -140,6 +145,10 @@ public:
     cluster::winner(const std::string& name, const caf::strong_actor_ptr& first,
                     const caf::strong_actor_ptr& second)>;
 
+  /// The same for an actor of any linked process; `done` gets the error.
+  void put_anywhere(name_call what,
+                    std::function<void(std::optional<error>)> done);
+
   /// Makes a resolver known under a name. The same has to be known on all
   /// nodes.
   void add_resolver(const std::string& name, resolver_function f);
@@ -147,8 +156,9 @@ public:
   // -- the cluster ------------------------------------------------------------
 
   /// Calls `done` as soon as the node and all that it is linked to are in one
-  /// view, and it has all names; with false at the deadline.
-  void sync(std::chrono::milliseconds deadline, std::function<void(bool)> done);
+  /// view, and it has all names; at the deadline at the latest.
+  void sync(std::chrono::milliseconds deadline,
+            std::function<void(cluster::verdict)> done);
 
   [[nodiscard]] registry_info info() const;
 
@@ -160,6 +170,26 @@ public:
   [[nodiscard]] const core::node_id& self() const noexcept {
     return self_;
   }
+
+  // -- for people -------------------------------------------------------------
+
+  static constexpr std::chrono::milliseconds default_deadline{30'000};
+
+  [[nodiscard]] error make_error(errc code, std::string reason,
+                                 std::string_view subject) const;
+
+  /// What a verdict means; none for `done`. `refused` is the code for that.
+  [[nodiscard]] std::optional<error>
+  error_of(cluster::verdict how, std::string_view subject, errc refused) const;
+
+  [[nodiscard]] std::optional<error> error_of(cluster::unlocked how,
+                                              std::string_view subject) const;
+
+  /// The actor that takes messages; null after `stop`.
+  [[nodiscard]] shell_actor shell() const;
+
+  /// Spawns it, unless the node has stopped.
+  void spawn_shell();
 
   // -- clients ----------------------------------------------------------------
 
@@ -180,8 +210,8 @@ private:
 
   /// `sync` is over.
   struct synced_up {
-    std::function<void(bool)> done;
-    bool good = false;
+    std::function<void(cluster::verdict)> done;
+    cluster::verdict how = cluster::verdict::done;
   };
 
   using task = std::variant<cluster::effect, relinked, synced_up>;
@@ -199,7 +229,7 @@ private:
 
   struct pending_sync {
     core::instant deadline;
-    std::function<void(bool)> done;
+    std::function<void(cluster::verdict)> done;
   };
 
   /// An actor of this process that has a name, or is to get one.
@@ -212,6 +242,7 @@ private:
   void unlinked(const core::node_id& peer, bool dead) override;
   void received(const core::node_id& from, cluster::message what) override;
   void probed() override;
+  void deliver(caf::mailbox_element_ptr what) override;
   void wake(core::instant at) override;
   void log(log_level level, std::string_view line) noexcept override;
 
@@ -244,8 +275,14 @@ private:
   [[nodiscard]] bool is_in_sync(const cluster::clocks& at) const;
   [[nodiscard]] caf::strong_actor_ptr handle_of(const core::name_owner& owner);
   void hold(caf::actor_id actor, const caf::strong_actor_ptr& handle);
-  void release(caf::actor_id actor);
+  [[nodiscard]] caf::strong_actor_ptr release(caf::actor_id actor);
+  void publish(const caf::strong_actor_ptr& who);
+  void unpublish(const caf::strong_actor_ptr& who);
+  [[nodiscard]] bool is_client(std::uint64_t client) const;
   void gone(std::uint64_t client, bool own);
+  void put_there(name_call what,
+                 std::function<void(std::optional<error>)> done);
+  void start_ticker();
   [[nodiscard]] caf::strong_actor_ptr client_handle(std::uint64_t client) const;
 
   const core::node_id self_;
@@ -273,10 +310,12 @@ private:
   std::map<identity, std::shared_ptr<lock_state>> held_;
   std::map<std::uint64_t, pending_name> puts_; ///< by request
   std::map<caf::actor_id, owned> owned_;
+  std::set<caf::actor_id> published_; ///< in CAF's registry, by us
   std::map<std::uint64_t, caf::actor_addr> clients_;
   std::map<caf::actor_addr, std::uint64_t> foreign_; ///< of other processes
   std::map<std::string, resolver_function> resolvers_;
   std::shared_ptr<registry_core> local_;
+  shell_actor shell_;
   bool stopping_ = false;
 
   std::unique_ptr<class links> net_; ///< null: alone for good

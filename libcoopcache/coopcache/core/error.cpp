@@ -44,8 +44,8 @@ std::string_view to_string(errc code) noexcept {
       return "unknown_name";
     case errc::owner_dead:
       return "owner_dead";
-    case errc::not_local:
-      return "not_local";
+    case errc::unknown_node:
+      return "unknown_node";
     case errc::no_majority:
       return "no_majority";
   }

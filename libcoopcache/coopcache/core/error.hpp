@@ -51,8 +51,8 @@ enum class errc : std::uint8_t {
   unknown_name,
   /// The actor to be registered has ended.
   owner_dead,
-  /// The actor to be registered lives on another node.
-  not_local,
+  /// The actor to be registered lives on a node that is not linked.
+  unknown_node,
   /// In a strict cluster, the node saw no majority until the deadline.
   no_majority,
 };

@@ -1,0 +1,132 @@
+#include "coopcache/actor/registry_shell.hpp"
+
+#include "coopcache/actor/compat.hpp"
+#include "coopcache/actor/registry_core.hpp"
+
+#include <caf/typed_event_based_actor.hpp>
+
+#include <chrono>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+namespace coopcache::actor {
+
+namespace {
+
+caf::error to_caf(const error& what) {
+  return caf::make_error(what.code, what.reason, what.cache, what.key,
+                         what.node);
+}
+
+/// Answers the current message of an actor, from whatever thread, whether the
+/// actor still lives or not.
+class reply_to {
+public:
+  template <class Self>
+  explicit reply_to(Self* self) {
+    std::tie(to_, id_) = take_over(self);
+  }
+
+  void operator()(const std::optional<error>& failure) const {
+    if (to_ == nullptr)
+      return; // nobody wants an answer
+    if (failure)
+      respond(to_, id_, to_caf(*failure));
+    else
+      respond(to_, id_, caf::message{});
+  }
+
+  template <class T>
+  void send(T what) const {
+    if (to_ != nullptr)
+      respond(to_, id_, std::move(what));
+  }
+
+private:
+  caf::strong_actor_ptr to_;
+  caf::message_id id_;
+};
+
+shell_actor::behavior_type shell(shell_actor::pointer self,
+                                 std::shared_ptr<registry_core> core) {
+  ignore_exits(self);
+  const auto put = [self,
+                    core](const std::string& name,
+                          const caf::strong_actor_ptr& who, bool replace,
+                          const std::string& resolver) -> caf::result<void> {
+    core->put_anywhere({name, who, resolver, replace,
+                        registry_core::default_deadline},
+                       reply_to{self});
+    return caf::delegated<void>{};
+  };
+  return {
+    [put](register_atom, const std::string& name,
+          const caf::strong_actor_ptr& who, const std::string& resolver) {
+      return put(name, who, false, resolver);
+    },
+    [put](replace_atom, const std::string& name,
+          const caf::strong_actor_ptr& who, const std::string& resolver) {
+      return put(name, who, true, resolver);
+    },
+    [self, core](unregister_atom,
+                 const std::string& name) -> caf::result<void> {
+      core->remove(name, std::nullopt, registry_core::default_deadline,
+                   [core, name, reply = reply_to{self}](cluster::verdict how) {
+                     reply(core->error_of(how, name, errc::unknown_name));
+                   });
+      return caf::delegated<void>{};
+    },
+    [core](whereis_atom, const std::string& name) { return core->find(name); },
+    [self, core](lock_atom, const std::string& resource,
+                 const std::string& requester,
+                 caf::timespan deadline) -> caf::result<std::uint64_t> {
+      const auto from = caf::actor_cast<caf::strong_actor_ptr>(
+        self->current_sender());
+      const auto client = core->client_of(from);
+      const bool waits = deadline.count() > 0;
+      core->lock({resource, requester, client,
+                  std::chrono::ceil<std::chrono::milliseconds>(deadline),
+                  !waits},
+                 [core, resource, reply = reply_to{self}](cluster::verdict how,
+                                                          auto state) {
+                   if (how == cluster::verdict::done)
+                     reply.send(state->token);
+                   else
+                     reply(core->error_of(how, resource, errc::lock_taken));
+                 });
+      return caf::delegated<std::uint64_t>{};
+    },
+    [self, core](unlock_atom, const std::string& resource,
+                 const std::string& requester) -> caf::result<void> {
+      const auto from = caf::actor_cast<caf::strong_actor_ptr>(
+        self->current_sender());
+      const auto how = core->unlock(core->client_of(from), resource, requester);
+      if (const auto failure = core->error_of(how, resource))
+        return to_caf(*failure);
+      return {};
+    },
+    [core](info_atom) { return core->info(); },
+    [self](go_atom, const local_answer& what) -> caf::result<void> {
+      if (what)
+        what.as<shell_function>()(self);
+      return {};
+    },
+  };
+}
+
+} // namespace
+
+shell_actor spawn_registry_shell(caf::actor_system& sys,
+                                 std::shared_ptr<registry_core> core) {
+  const std::weak_ptr<registry_core> weak = core;
+  auto result = sys.spawn(shell, std::move(core));
+  caf::actor_cast<caf::abstract_actor*>(result)->attach_functor(
+    [weak](const caf::error&) {
+      if (const auto still = weak.lock())
+        still->spawn_shell(); // no effect once the node has stopped
+    });
+  return result;
+}
+
+} // namespace coopcache::actor

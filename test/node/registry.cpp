@@ -1,0 +1,467 @@
+// The registry of one node, from threads, from actors and by message.
+
+#include "support.hpp"
+
+#include "coopcache/actor/compat.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/scoped_actor.hpp>
+
+#include <future>
+#include <memory>
+#include <stdexcept>
+
+using namespace coopcache;
+using namespace coopcache::test;
+
+namespace {
+
+/// A node in an actor system of the test's.
+struct host {
+  struct settings : caf::actor_system_config {
+    settings() {
+      init_types();
+      set("caf.scheduler.max-threads", 2);
+      set("caf.scheduler.policy", "sharing");
+    }
+  };
+
+  host() {
+    REQUIRE(registry.sync(10s));
+  }
+
+  caf::actor idle() {
+    return sys.spawn([](caf::event_based_actor*) -> caf::behavior {
+      return {[](caf::get_atom) { return 42; }};
+    });
+  }
+
+  /// Runs `f(self)` in an actor that lives until `end`.
+  template <class F>
+  caf::actor with(F f) {
+    return sys.spawn([f](caf::event_based_actor* self) -> caf::behavior {
+      f(self);
+      return {[self](caf::close_atom) { self->quit(); }};
+    });
+  }
+
+  settings cfg;
+  caf::actor_system sys{cfg};
+  node n = node::start(sys, [] {
+    config c;
+    c.node.name = "solo";
+    return c;
+  }());
+  coopcache::registry registry = n.registry();
+};
+
+errc code_of(const status& s) {
+  REQUIRE_FALSE(s);
+  return s.error().code;
+}
+
+void end(const caf::actor& whom) {
+  caf::anon_send_exit(whom, caf::exit_reason::kill);
+}
+
+} // namespace
+
+TEST_CASE("a name belongs to one living actor, and an actor has one name") {
+  host h;
+  const auto a = h.idle(), b = h.idle();
+  CHECK(h.registry.register_name("alpha", a));
+  CHECK(h.registry.whereis("alpha") == a);
+  CHECK(code_of(h.registry.register_name("alpha", b)) == errc::name_taken);
+  CHECK(code_of(h.registry.register_name("beta", a)) == errc::name_taken);
+  CHECK(h.registry.replace_name("alpha", b));
+  CHECK(h.registry.whereis("alpha") == b);
+  CHECK(code_of(h.registry.unregister_name("alpha", a)) == errc::unknown_name);
+  CHECK(h.registry.whereis("alpha") == b);
+  CHECK(h.registry.names() == std::vector<std::string>{"alpha"});
+  CHECK(h.registry.unregister_name("alpha", b));
+  CHECK_FALSE(h.registry.whereis("alpha"));
+  CHECK(code_of(h.registry.unregister_name("alpha")) == errc::unknown_name);
+  end(a);
+  CHECK(eventually([&] {
+    const auto again = h.registry.register_name("alpha", a);
+    return !again && again.error().code == errc::owner_dead;
+  }));
+  end(b);
+}
+
+TEST_CASE("a name goes with its actor") {
+  host h;
+  const auto a = h.idle();
+  REQUIRE(h.registry.register_name("alpha", a));
+  end(a);
+  CHECK(eventually([&] { return !h.registry.whereis("alpha"); }));
+  CHECK(h.registry.info().names.empty());
+}
+
+TEST_CASE(
+  "messages reach the actor of a name, or an error tells that none is") {
+  host h;
+  std::promise<int> got;
+  const auto a = h.sys.spawn([&](caf::event_based_actor*) -> caf::behavior {
+    return {[&](int x) { got.set_value(x); }};
+  });
+  REQUIRE(h.registry.register_name("alpha", a));
+  CHECK(h.registry.send("alpha", 7));
+  CHECK(got.get_future().get() == 7);
+  const auto none = h.registry.send("beta", 7);
+  CHECK(code_of(none) == errc::unknown_name);
+  CHECK(to_string(none.error())
+        == "unknown_name: nobody has the name (\"beta\", node \"solo\")");
+  end(a);
+}
+
+TEST_CASE("who is replaced is told") {
+  host h;
+  std::promise<name_lost> told;
+  const auto a = h.sys.spawn([&](caf::event_based_actor*) -> caf::behavior {
+    return {[&](const name_lost& what) { told.set_value(what); }};
+  });
+  const auto b = h.idle();
+  REQUIRE(h.registry.register_name("alpha", a));
+  REQUIRE(h.registry.replace_name("alpha", b));
+  const auto what = told.get_future().get();
+  CHECK(what.name == "alpha");
+  CHECK_FALSE(what.conflict);
+  end(a);
+  end(b);
+}
+
+TEST_CASE("an actor that is spawned by name runs only if it gets it") {
+  host h;
+  std::atomic<int> ran = 0;
+  const auto make = [&ran](caf::event_based_actor*) -> caf::behavior {
+    ++ran;
+    return {[](caf::get_atom) { return 1; }};
+  };
+  auto first = h.registry.spawn_named("alpha", make);
+  REQUIRE(first);
+  CHECK(h.registry.whereis("alpha") == *first);
+  CHECK(eventually([&] { return ran == 1; }));
+  auto second = h.registry.spawn_named("alpha", make);
+  REQUIRE_FALSE(second);
+  CHECK(second.error().code == errc::name_taken);
+  CHECK(ran == 1);
+  end(*first);
+}
+
+TEST_CASE("a lock excludes, is queued for, and has a growing token") {
+  host h;
+  auto first = h.registry.lock("r");
+  REQUIRE(first);
+  CHECK_FALSE(first->lost());
+  lock_options once;
+  once.wait = false;
+  auto refused = h.registry.lock("r", once);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::lock_taken);
+  lock_options brief;
+  brief.deadline = 20ms;
+  auto late = h.registry.lock("r", brief);
+  REQUIRE_FALSE(late);
+  CHECK(late.error().code == errc::timeout);
+  auto second = std::async(std::launch::async, [&] {
+    auto got = h.registry.lock("r");
+    REQUIRE(got);
+    return got->token();
+  });
+  CHECK(eventually([&] {
+    const auto all = h.registry.info().locks;
+    return all.size() == 1 && all[0].queue.size() == 1;
+  }));
+  const auto token = first->token();
+  CHECK(first->unlock());
+  CHECK_FALSE(first->unlock());
+  CHECK(second.get() > token);
+  CHECK(eventually([&] { return h.registry.info().locks.empty(); }));
+}
+
+TEST_CASE("a requester locks again at once, and each time is counted") {
+  host h;
+  CHECK(h.registry.set_lock("r", "me"));
+  CHECK(h.registry.set_lock("r", "me"));
+  CHECK(h.registry.set_lock("r", "me"));
+  lock_options once;
+  once.wait = false;
+  CHECK(code_of(h.registry.set_lock("r", "you", once)) == errc::lock_taken);
+  CHECK(h.registry.del_lock("r", "me"));
+  CHECK(h.registry.del_lock("r", "me"));
+  CHECK(code_of(h.registry.set_lock("r", "you", once)) == errc::lock_taken);
+  CHECK(code_of(h.registry.del_lock("r", "you")) == errc::not_held);
+  CHECK(h.registry.del_lock("r", "me"));
+  CHECK(h.registry.set_lock("r", "you", once));
+  CHECK(code_of(h.registry.del_lock("r", "me")) == errc::not_held);
+  CHECK(h.registry.del_lock("r", "you"));
+}
+
+TEST_CASE("a local lock is another one than that of the cluster") {
+  host h;
+  lock_options local;
+  local.scope = lock_scope::local;
+  local.wait = false;
+  const auto wide = h.registry.lock("r");
+  auto own = h.registry.lock("r", local);
+  REQUIRE(own);
+  CHECK_FALSE(h.registry.lock("r", local));
+  own->unlock();
+  CHECK(h.registry.set_lock("r", "me", local));
+  CHECK(h.registry.del_lock("r", "me", lock_scope::local));
+}
+
+TEST_CASE("retries are deadlines, as long as global would wait at most") {
+  CHECK_FALSE(lock_options::retries(0).wait);
+  CHECK(lock_options::retries(1).deadline == 250ms);
+  CHECK(lock_options::retries(3).deadline == 1750ms);
+  CHECK(lock_options::retries(8).deadline
+        == 250ms + 500ms + 1s + 2s + 4s + 24s);
+  CHECK_FALSE(lock_options{.deadline = std::nullopt}.deadline);
+}
+
+TEST_CASE("a transaction runs under the lock, or is aborted") {
+  host h;
+  const auto sum = h.registry.trans("r", [&](const held_lock& lock) {
+    lock_options once;
+    once.wait = false;
+    const auto other = h.registry.trans(
+      "r", [] { return 1; }, once);
+    REQUIRE_FALSE(other);
+    CHECK(other.why().why.code == errc::lock_taken);
+    CHECK_THROWS_AS(static_cast<void>(other.value()), bad_result);
+    return lock.token() > 0 ? 5 : 6;
+  });
+  REQUIRE(sum);
+  CHECK(sum.value() == 5);
+  CHECK_FALSE(sum.lost());
+  int ran = 0;
+  CHECK(h.registry.trans("r", [&] { ++ran; }));
+  CHECK(ran == 1);
+  CHECK_THROWS_AS(static_cast<void>(h.registry.trans("r",
+                                                     []() -> int {
+                                                       throw std::logic_error(
+                                                         "no");
+                                                     })),
+                  std::logic_error);
+  CHECK(h.registry.trans("r", [] { return true; }).value());
+  // An aborted one cannot be taken for one that returned an `aborted`.
+  const auto nested = h.registry.trans("r", [] { return aborted{}; });
+  CHECK(nested);
+}
+
+TEST_CASE(
+  "transactions of many threads never overlap, and all have their turn") {
+  host h;
+  int inside = 0, total = 0;
+  bool overlap = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i)
+    threads.emplace_back([&] {
+      for (int j = 0; j < 50; ++j) {
+        const bool done{h.registry.trans("r", [&] {
+          overlap = overlap || ++inside != 1;
+          ++total;
+          --inside;
+        })};
+        CHECK(done);
+      }
+    });
+  for (auto& each : threads)
+    each.join();
+  CHECK_FALSE(overlap);
+  CHECK(total == 400);
+}
+
+TEST_CASE("actors lock, run transactions and register without blocking") {
+  host h;
+  std::promise<std::string> done;
+  const auto a = h.with([&](caf::event_based_actor* self) {
+    h.registry.lock(self, "r").then([&, self](reply<held_lock> first) {
+      REQUIRE(first);
+      lock_options once;
+      once.wait = false;
+      h.registry
+        .trans(
+          self, "r", [] { return 1; }, once)
+        .then([&, self, lock = std::make_shared<held_lock>(std::move(*first))](
+                trans_result<int> refused) {
+          CHECK_FALSE(refused);
+          lock->unlock();
+          h.registry.trans(self, "r", [] { return 2; })
+            .then([&, self](trans_result<int> two) {
+              REQUIRE(two);
+              CHECK(two.value() == 2);
+              h.registry
+                .register_name(self, "me", caf::actor_cast<caf::actor>(self))
+                .then([&, self](const status& named) {
+                  CHECK(named);
+                  h.registry.unregister_name(self, "me")
+                    .then([&](const status& gone) {
+                      CHECK(gone);
+                      done.set_value("all");
+                    });
+                });
+            });
+        });
+    });
+  });
+  CHECK(done.get_future().get() == "all");
+  end(a);
+}
+
+TEST_CASE("an actor that ends loses its locks, and its wishes end") {
+  host h;
+  std::promise<void> locked;
+  auto keep = std::make_shared<std::optional<held_lock>>();
+  const auto holder = h.with([&](caf::event_based_actor* self) {
+    h.registry.lock(self, "r").then([&, keep](reply<held_lock> got) {
+      keep->emplace(std::move(*got));
+      locked.set_value();
+    });
+  });
+  locked.get_future().get();
+  std::atomic<bool> answered = false;
+  const auto waiter = h.with([&](caf::event_based_actor* self) {
+    h.registry.lock(self, "r").then([&](reply<held_lock>) { answered = true; });
+  });
+  CHECK(eventually([&] {
+    const auto all = h.registry.info().locks;
+    return all.size() == 1 && all[0].queue.size() == 1;
+  }));
+  end(waiter);
+  CHECK(eventually([&] { return h.registry.info().locks[0].queue.empty(); }));
+  end(holder);
+  CHECK(h.registry.lock("r"));
+  CHECK_FALSE(answered);
+}
+
+TEST_CASE("a blocking call on a thread of CAF is an error") {
+  host h;
+  std::promise<std::vector<errc>> got;
+  const auto a = h.with([&](caf::event_based_actor* self) {
+    std::vector<errc> codes;
+    codes.push_back(h.registry.lock("r").error().code);
+    codes.push_back(h.registry.set_lock("r", "me").error().code);
+    codes.push_back(h.registry.trans("r", [] { return 1; }).why().why.code);
+    codes.push_back(
+      h.registry.register_name("x", caf::actor_cast<caf::actor>(self))
+        .error()
+        .code);
+    codes.push_back(h.registry.unregister_name("x").error().code);
+    codes.push_back(h.registry.sync(1s).error().code);
+    got.set_value(codes);
+  });
+  for (const auto code : got.get_future().get())
+    CHECK(code == errc::would_block);
+  end(a);
+}
+
+TEST_CASE("everything can be had by message, and the sender is the holder") {
+  host h;
+  const auto r = h.registry.actor();
+  const auto b = h.idle();
+  caf::scoped_actor self{h.sys};
+  const auto fail = [](const caf::error& e) { FAIL(to_string(e)); };
+  const auto refused = [](errc expected) {
+    return
+      [expected](const caf::error& e) { CHECK(to_error(e).code == expected); };
+  };
+  const auto nothing = [] { FAIL("it was done"); };
+  actor::request(&*self, r, 5s, register_atom_v, std::string{"alpha"},
+                 caf::actor_cast<caf::strong_actor_ptr>(b), std::string{"exit"})
+    .receive([] {}, fail);
+  actor::request(&*self, r, 5s, register_atom_v, std::string{"alpha"},
+                 caf::actor_cast<caf::strong_actor_ptr>(h.idle()),
+                 std::string{"exit"})
+    .receive(nothing, refused(errc::name_taken));
+  actor::request(&*self, r, 5s, whereis_atom_v, std::string{"alpha"})
+    .receive([&](const caf::strong_actor_ptr&
+                   who) { CHECK(caf::actor_cast<caf::actor>(who) == b); },
+             fail);
+  actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"})
+    .receive([] {}, fail);
+  actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"})
+    .receive(nothing, refused(errc::unknown_name));
+  {
+    caf::scoped_actor other{h.sys};
+    actor::request(&*other, r, 5s, lock_atom_v, std::string{"r"},
+                   std::string{"o"}, caf::timespan{1s})
+      .receive([](std::uint64_t token) { CHECK(token > 0); }, fail);
+    actor::request(&*self, r, 5s, lock_atom_v, std::string{"r"},
+                   std::string{"s"}, caf::timespan{0})
+      .receive([](std::uint64_t) { FAIL("locked twice"); },
+               refused(errc::lock_taken));
+    actor::request(&*self, r, 5s, unlock_atom_v, std::string{"r"},
+                   std::string{"o"})
+      .receive(nothing, refused(errc::not_held));
+    actor::request(&*self, r, 5s, info_atom_v)
+      .receive(
+        [](const registry_info& info) {
+          REQUIRE(info.locks.size() == 1);
+          CHECK(info.locks[0].holders.at(0).requester == "o");
+        },
+        fail);
+  } // the holder is gone
+  actor::request(&*self, r, 5s, lock_atom_v, std::string{"r"}, std::string{"s"},
+                 caf::timespan{5s})
+    .receive([](std::uint64_t token) { CHECK(token > 0); }, fail);
+  actor::request(&*self, r, 5s, unlock_atom_v, std::string{"r"},
+                 std::string{"s"})
+    .receive([] {}, fail);
+  end(b);
+}
+
+TEST_CASE("the actor of the registry is deaf to strangers, and comes back") {
+  host h;
+  const auto before = h.registry.actor();
+  caf::anon_send_exit(before, caf::exit_reason::user_shutdown);
+  CHECK(h.registry.lock("r"));
+  CHECK(h.registry.actor() == before);
+  caf::anon_send_exit(before, caf::exit_reason::kill);
+  CHECK(eventually([&] { return h.registry.actor() != before; }));
+  caf::scoped_actor self{h.sys};
+  actor::request(&*self, h.registry.actor(), 5s, info_atom_v)
+    .receive([](const registry_info& info) { CHECK(info.self.name == "solo"); },
+             [](const caf::error& e) { FAIL(to_string(e)); });
+}
+
+TEST_CASE("whoever waits is answered when the node shuts down") {
+  host h;
+  const auto first = h.registry.lock("r");
+  auto second = std::async(std::launch::async, [&] {
+    auto got = h.registry.lock("r");
+    return got ? errc::fetch_failed : got.error().code;
+  });
+  CHECK(eventually([&] {
+    const auto all = h.registry.info().locks;
+    return all.size() == 1 && all[0].queue.size() == 1;
+  }));
+  CHECK(h.n.shutdown().clean());
+  CHECK(second.get() == errc::shutting_down);
+}
+
+TEST_CASE("handles that outlive node and system answer shutting_down") {
+  std::optional<coopcache::registry> left;
+  std::optional<held_lock> lock;
+  {
+    host h;
+    left = h.registry;
+    auto got = h.registry.lock("r");
+    lock.emplace(std::move(*got));
+  }
+  CHECK(lock->lost());
+  lock.reset();
+  CHECK(left->lock("r").error().code == errc::shutting_down);
+  CHECK(left->unregister_name("x").error().code == errc::shutting_down);
+  CHECK(left->sync(10ms).error().code == errc::shutting_down);
+  CHECK(left->spawn_named("x", [](caf::event_based_actor*) {}).error().code
+        == errc::shutting_down);
+  CHECK_FALSE(left->whereis("x"));
+  CHECK_FALSE(left->actor());
+  CHECK(left->names().empty());
+  CHECK_FALSE(left->info().serving);
+}
