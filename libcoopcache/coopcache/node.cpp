@@ -8,6 +8,7 @@
 #include <caf/detail/meta_object.hpp>
 #include <caf/init_global_meta_objects.hpp>
 #include <caf/io/middleman.hpp>
+#include <caf/io/system_messages.hpp>
 
 #include <algorithm>
 #include <mutex>
@@ -17,10 +18,12 @@ namespace coopcache {
 
 namespace {
 
-bool types_known() {
+/// Whether CAF knows a type, and with it those of its block.
+template <class T>
+bool is_known() {
   const auto known = caf::detail::global_meta_objects();
-  constexpr auto id = caf::type_id_v<fetched>;
-  return id < known.size() && known[id].type_name == caf::type_name_v<fetched>;
+  constexpr auto id = caf::type_id_v<T>;
+  return id < known.size() && known[id].type_name == caf::type_name_v<T>;
 }
 
 std::string unknown_cache(std::string_view name, const config& cfg) {
@@ -120,7 +123,9 @@ void init_types() {
   static std::once_flag once;
   std::call_once(once, [] {
     caf::core::init_global_meta_objects();
-    if (!types_known())
+    if (!is_known<caf::io::new_data_msg>())
+      caf::io::middleman::init_global_meta_objects();
+    if (!is_known<fetched>())
       caf::init_global_meta_objects<caf::id_block::coopcache_types>();
   });
 }
@@ -179,7 +184,7 @@ node::node(const config& cfg, log_sink log) : impl_(std::make_unique<impl>()) {
 node node::start(caf::actor_system& sys, const config& cfg, log_sink log) {
   if (auto faults = faults_of(cfg); !faults.empty())
     throw config_error{std::move(faults)};
-  if (!types_known())
+  if (!is_known<fetched>())
     throw node_error("CAF does not know the messages of coopcache: add "
                      "caf::id_block::coopcache_types to CAF_MAIN, or call "
                      "coopcache::init_types() before the actor system is made");

@@ -18,9 +18,10 @@
 
 namespace coopcache {
 
-/// Tells CAF about the messages of the library. To be called before the actor
-/// system is made, unless `caf::id_block::coopcache_types` is an argument of
-/// CAF_MAIN or the node owns its system. Any number of times; thread-safe.
+/// Tells CAF about the messages of the library, and of its own network. To be
+/// called before the actor system is made, unless
+/// `caf::id_block::coopcache_types` is an argument of CAF_MAIN or the node owns
+/// its system. Any number of times; thread-safe.
 COOPCACHE_EXPORT void init_types();
 
 /// Prepares an actor system for nodes of a cluster: loads CAF's middleman, and

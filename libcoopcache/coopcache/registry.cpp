@@ -65,10 +65,9 @@ status status_of(std::optional<error> failure) {
 // -- held_lock ----------------------------------------------------------------
 
 held_lock::held_lock(std::weak_ptr<actor::registry_core> from,
-                     std::uint64_t client, std::string resource,
-                     std::string requester,
+                     std::string resource, std::string requester,
                      std::shared_ptr<const actor::lock_state> state) noexcept
-  : from_(std::move(from)), client_(client), resource_(std::move(resource)),
+  : from_(std::move(from)), resource_(std::move(resource)),
     requester_(std::move(requester)), state_(std::move(state)) {
 }
 
@@ -76,7 +75,6 @@ held_lock& held_lock::operator=(held_lock&& other) noexcept {
   if (this != &other) {
     unlock();
     from_ = std::move(other.from_);
-    client_ = other.client_;
     resource_ = std::move(other.resource_);
     requester_ = std::move(other.requester_);
     state_ = std::move(other.state_);
@@ -97,13 +95,13 @@ bool held_lock::lost() const noexcept {
 }
 
 bool held_lock::unlock() noexcept {
-  if (state_ == nullptr)
+  const auto state = std::move(state_);
+  const auto core = from_.lock();
+  if (state == nullptr || core == nullptr)
     return false;
-  const bool good = !lost();
-  state_.reset();
-  if (const auto core = from_.lock())
-    core->unlock(client_, resource_, requester_);
-  return good;
+  const auto how = core->unlock(state->request);
+  return how == cluster::unlocked::released
+         || how == cluster::unlocked::counted;
 }
 
 // -- names --------------------------------------------------------------------
@@ -118,11 +116,8 @@ void registry::start_put(const std::string& name,
 }
 
 void registry::start_remove(const std::string& name,
-                            const caf::strong_actor_ptr& who,
+                            std::optional<caf::actor_id> owner,
                             status_done done) const {
-  std::optional<caf::actor_id> owner;
-  if (who != nullptr)
-    owner = who->id();
   core_->remove(name, owner, name_options{}.deadline,
                 [core = core_, name, done = std::move(done)](verdict how) {
                   done(
@@ -140,15 +135,25 @@ status registry::put(std::string_view name, const caf::strong_actor_ptr& who,
 }
 
 status registry::remove(std::string_view name,
-                        const caf::strong_actor_ptr& who) const {
+                        std::optional<caf::actor_id> owner) const {
   if (actor::on_caf_thread())
     return failed(would_block(*core_, name));
-  return wait_for<status>(
-    [&](auto done) { start_remove(std::string{name}, who, std::move(done)); });
+  return wait_for<status>([&](auto done) {
+    start_remove(std::string{name}, owner, std::move(done));
+  });
+}
+
+status registry::remove_from(std::string_view name,
+                             const caf::strong_actor_ptr& who) const {
+  if (who == nullptr || who->node() != core_->here())
+    return failed(core_->make_error(errc::unknown_name,
+                                    "that actor is not one of this process",
+                                    name));
+  return remove(name, who->id());
 }
 
 status registry::unregister_name(std::string_view name) const {
-  return remove(name, nullptr);
+  return remove(name, std::nullopt);
 }
 
 bool registry::synced() const noexcept {
@@ -203,15 +208,15 @@ void registry::start_lock(const std::string& resource, lock_options options,
     options.requester = core_->fresh_requester();
   const auto number = client == nullptr ? actor::registry_core::this_process
                                         : core->client_of(client);
-  core->lock(
-    {resource, options.requester, number, options.deadline, !options.wait},
-    [core, number, resource, requester = options.requester,
-     done = std::move(done)](verdict how, auto state) {
-      if (how == verdict::done)
-        done(held_lock{core, number, resource, requester, std::move(state)});
-      else
-        done(*core->error_of(how, resource, errc::lock_taken));
-    });
+  core->lock({resource, options.requester, number, options.deadline,
+              !options.wait},
+             [core, resource, requester = options.requester,
+              done = std::move(done)](verdict how, auto state) {
+               if (how == verdict::done)
+                 done(held_lock{core, resource, requester, std::move(state)});
+               else
+                 done(*core->error_of(how, resource, errc::lock_taken));
+             });
 }
 
 reply<held_lock> registry::lock(std::string_view resource,

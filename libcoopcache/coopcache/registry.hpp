@@ -58,6 +58,8 @@ struct lock_options {
   [[nodiscard]] static lock_options retries(unsigned count) {
     lock_options result;
     result.wait = count > 0;
+    if (count == 0)
+      return result; // the home says at once whether it is free
     std::chrono::milliseconds sum{0}, step{250};
     for (unsigned i = 0; i < std::min(count, 1'000'000u); ++i) {
       sum += step;
@@ -139,12 +141,12 @@ private:
   std::variant<T, coopcache::error> what_;
 };
 
-/// A lock, held until this goes away. Movable. The functions are thread-safe,
-/// and may be called after the node is gone.
+/// A lock, held until this goes away. Movable. For one thread at a time; the
+/// functions may be called after the node is gone.
 class COOPCACHE_EXPORT held_lock {
 public:
-  held_lock(std::weak_ptr<actor::registry_core> from, std::uint64_t client,
-            std::string resource, std::string requester,
+  held_lock(std::weak_ptr<actor::registry_core> from, std::string resource,
+            std::string requester,
             std::shared_ptr<const actor::lock_state> state) noexcept;
 
   held_lock(held_lock&&) noexcept = default;
@@ -179,7 +181,6 @@ public:
 
 private:
   std::weak_ptr<actor::registry_core> from_;
-  std::uint64_t client_;
   std::string resource_;
   std::string requester_;
   std::shared_ptr<const actor::lock_state> state_; ///< null: given back
@@ -304,7 +305,7 @@ public:
   /// Removes a name if that actor has it, which has to be one of this process.
   template <class Handle>
   status unregister_name(std::string_view name, const Handle& who) const {
-    return remove(name, caf::actor_cast<caf::strong_actor_ptr>(who));
+    return remove_from(name, caf::actor_cast<caf::strong_actor_ptr>(who));
   }
 
   template <detail::event_actor Self, class Handle>
@@ -326,7 +327,7 @@ public:
   template <detail::event_actor Self>
   auto unregister_name(Self* self, std::string name) const {
     auto start = [core = *this, self, name = std::move(name)](auto f) {
-      core.start_remove(name, nullptr,
+      core.start_remove(name, std::nullopt,
                         core.deliver<status>(self, std::move(f)));
     };
     return detail::pending_answer{std::move(start)};
@@ -467,11 +468,14 @@ private:
   [[nodiscard]] status unknown(std::string_view name) const;
   status put(std::string_view name, const caf::strong_actor_ptr& who,
              bool replace, name_options options) const;
-  status remove(std::string_view name, const caf::strong_actor_ptr& who) const;
+  status remove(std::string_view name,
+                std::optional<caf::actor_id> owner) const;
+  status remove_from(std::string_view name,
+                     const caf::strong_actor_ptr& who) const;
   void start_put(const std::string& name, const caf::strong_actor_ptr& who,
                  bool replace, const name_options& options,
                  status_done done) const;
-  void start_remove(const std::string& name, const caf::strong_actor_ptr& who,
+  void start_remove(const std::string& name, std::optional<caf::actor_id> owner,
                     status_done done) const;
   void start_lock(const std::string& resource, lock_options options,
                   const caf::strong_actor_ptr& client, lock_done done) const;

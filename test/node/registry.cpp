@@ -133,6 +133,16 @@ TEST_CASE("who is replaced is told") {
   end(b);
 }
 
+TEST_CASE("a handle that cannot have the name takes it from nobody") {
+  host h;
+  const auto a = h.idle();
+  REQUIRE(h.registry.register_name("alpha", a));
+  CHECK(code_of(h.registry.unregister_name("alpha", caf::actor{}))
+        == errc::unknown_name);
+  CHECK(h.registry.whereis("alpha") == a);
+  end(a);
+}
+
 TEST_CASE("an actor that is spawned by name runs only if it gets it") {
   host h;
   std::atomic<int> ran = 0;
@@ -200,6 +210,51 @@ TEST_CASE("a requester locks again at once, and each time is counted") {
   CHECK(h.registry.del_lock("r", "you"));
 }
 
+TEST_CASE("those who name one requester hold it together, each its own") {
+  host h;
+  lock_options shared;
+  shared.requester = "us";
+  auto first = h.registry.lock("r", {.requester = "other"});
+  std::vector<std::future<reply<held_lock>>> waiting;
+  for (int i = 0; i < 2; ++i)
+    waiting.push_back(std::async(std::launch::async,
+                                 [&] { return h.registry.lock("r", shared); }));
+  CHECK(eventually([&] {
+    const auto all = h.registry.info().locks;
+    return all.size() == 1 && all[0].queue.size() == 2;
+  }));
+  first->unlock();
+  auto one = waiting[0].get(), two = waiting[1].get();
+  REQUIRE(one);
+  REQUIRE(two);
+  CHECK(one->token() != two->token());
+  const auto left = two->token();
+  CHECK(one->unlock());
+  CHECK_FALSE(two->lost());
+  const auto info = h.registry.info();
+  REQUIRE(info.locks.size() == 1);
+  REQUIRE(info.locks[0].holders.size() == 1);
+  CHECK(info.locks[0].holders[0].token == left);
+  CHECK(two->unlock());
+  CHECK(eventually([&] { return h.registry.info().locks.empty(); }));
+}
+
+TEST_CASE("a lock that an actor handed on is lost when the actor ends") {
+  host h;
+  std::promise<std::shared_ptr<held_lock>> got;
+  const auto a = h.with([&](caf::event_based_actor* self) {
+    h.registry.lock(self, "r").then([&](reply<held_lock> r) {
+      got.set_value(std::make_shared<held_lock>(std::move(*r)));
+    });
+  });
+  const auto lock = got.get_future().get();
+  CHECK_FALSE(lock->lost());
+  end(a);
+  CHECK(eventually([&] { return lock->lost(); }));
+  CHECK_FALSE(lock->unlock());
+  CHECK(h.registry.lock("r"));
+}
+
 TEST_CASE("a local lock is another one than that of the cluster") {
   host h;
   lock_options local;
@@ -216,6 +271,7 @@ TEST_CASE("a local lock is another one than that of the cluster") {
 
 TEST_CASE("retries are deadlines, as long as global would wait at most") {
   CHECK_FALSE(lock_options::retries(0).wait);
+  CHECK(lock_options::retries(0).deadline == lock_options{}.deadline);
   CHECK(lock_options::retries(1).deadline == 250ms);
   CHECK(lock_options::retries(3).deadline == 1750ms);
   CHECK(lock_options::retries(8).deadline
@@ -429,6 +485,24 @@ TEST_CASE("the actor of the registry is deaf to strangers, and comes back") {
              [](const caf::error& e) { FAIL(to_string(e)); });
 }
 
+TEST_CASE("an actor that only its name keeps alive does not hold up the end") {
+  host h;
+  auto made = h.registry.spawn_named("alpha", [](caf::event_based_actor*) {
+    return caf::behavior{[](caf::get_atom) { return 1; }};
+  });
+  CHECK(made);
+}
+
+TEST_CASE("a node's port is free when it has shut down") {
+  config cfg;
+  cfg.node.listen = "127.0.0.1:0";
+  node first{cfg};
+  cfg.node.listen = first.registry().endpoint();
+  static_cast<void>(first.shutdown());
+  const node second{cfg};
+  CHECK(second.registry().sync(5s));
+}
+
 TEST_CASE("whoever waits is answered when the node shuts down") {
   host h;
   const auto first = h.registry.lock("r");
@@ -447,12 +521,24 @@ TEST_CASE("whoever waits is answered when the node shuts down") {
 TEST_CASE("handles that outlive node and system answer shutting_down") {
   std::optional<coopcache::registry> left;
   std::optional<held_lock> lock;
-  {
+  SUBCASE("of a node alone") {
     host h;
     left = h.registry;
     auto got = h.registry.lock("r");
     lock.emplace(std::move(*got));
   }
+  SUBCASE("of a node with links") {
+    config cfg;
+    cfg.node.listen = "127.0.0.1:0";
+    const node n{cfg};
+    left = n.registry();
+    auto got = left->lock("r");
+    lock.emplace(std::move(*got));
+  }
+  lock_options local;
+  local.scope = lock_scope::local;
+  CHECK(left->lock("r", local).error().code == errc::shutting_down);
+  left->add_peer("127.0.0.1:1");
   CHECK(lock->lost());
   lock.reset();
   CHECK(left->lock("r").error().code == errc::shutting_down);

@@ -33,7 +33,8 @@ std::string numbered(std::string text, std::size_t number) {
 // -- one process --------------------------------------------------------------
 
 process::process(const std::vector<std::string>& command,
-                 const std::string& log) {
+                 const std::string& log)
+  : log_(log) {
   int to_it[2], from_it[2];
   if (::pipe2(to_it, O_CLOEXEC) != 0 || ::pipe2(from_it, O_CLOEXEC) != 0)
     throw std::runtime_error("no pipe");
@@ -80,8 +81,12 @@ bool process::read_some(clock::time_point end) {
     return false;
   char bytes[4096];
   const auto size = ::read(out_, bytes, sizeof bytes);
-  if (size <= 0)
-    throw std::runtime_error("a node has ended");
+  if (size <= 0) {
+    std::ifstream log{log_};
+    throw std::runtime_error(
+      "a node has ended: "
+      + std::string{std::istreambuf_iterator<char>(log), {}});
+  }
   buffer_.append(bytes, static_cast<std::size_t>(size));
   for (auto at = buffer_.find('\n'); at != buffer_.npos;
        at = buffer_.find('\n')) {
@@ -194,10 +199,18 @@ std::string cluster::endpoint(std::size_t i) const {
 
 void cluster::start(std::size_t i) {
   std::ofstream out{file(i, ".json")};
-  out << "{\"node\": {\"name\": \"n" << i << "\", \"listen\": \"" << endpoint(i)
-      << "\"}, \"cluster\": {" << how_.settings << "}, \"nodes\": [";
+  const auto own = own_settings_.find(i);
+  out << "{\"node\": {\"name\": \""
+      << (how_.name ? how_.name(i) : numbered("n", i)) << "\", \"listen\": \""
+      << endpoint(i) << "\"}, \"cluster\": {"
+      << (own == own_settings_.end() ? how_.settings : own->second)
+      << "}, \"nodes\": [";
+  bool first = true;
   for (std::size_t j = 0; j < ports_.size(); ++j)
-    out << (j == 0 ? "" : ", ") << '"' << endpoint(j) << '"';
+    if (!how_.knows || how_.knows(i, j)) {
+      out << (first ? "" : ", ") << '"' << endpoint(j) << '"';
+      first = false;
+    }
   out << "]}";
   out.close();
   nodes_[i] = std::make_unique<process>(std::vector<std::string>{COOPCACHE_PEER,

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <sys/types.h>
@@ -42,6 +43,7 @@ public:
 private:
   bool read_some(std::chrono::steady_clock::time_point end);
 
+  std::string log_;
   pid_t pid_ = 0;
   int in_ = -1;
   int out_ = -1;
@@ -53,6 +55,10 @@ private:
 struct plan {
   std::size_t nodes = 3;
   std::string settings{}; ///< JSON members of "cluster", without braces
+  /// Whether node i has node j among its `nodes`; empty: all have all.
+  std::function<bool(std::size_t, std::size_t)> knows{};
+  /// Names of nodes; empty: n0, n1, ...
+  std::function<std::string(std::size_t)> name{};
 };
 
 /// Nodes in processes of their own on the loopback interface.
@@ -101,11 +107,21 @@ public:
 
   [[nodiscard]] std::string endpoint(std::size_t i) const;
 
+  [[nodiscard]] std::size_t port(std::size_t i) const {
+    return ports_[i];
+  }
+
+  /// Settings of node `i` alone, in place of the plan's.
+  void settings(std::size_t i, std::string text) {
+    own_settings_[i] = std::move(text);
+  }
+
 private:
   [[nodiscard]] std::filesystem::path file(std::size_t i,
                                            const std::string& ending) const;
 
   plan how_;
+  std::map<std::size_t, std::string> own_settings_;
   std::filesystem::path folder_;
   std::vector<std::size_t> ports_;
   std::vector<std::unique_ptr<process>> nodes_;

@@ -6,6 +6,7 @@
 #include <caf/action.hpp>
 #include <caf/actor.hpp>
 #include <caf/actor_cast.hpp>
+#include <caf/actor_companion.hpp>
 #include <caf/behavior.hpp>
 #include <caf/binary_deserializer.hpp>
 #include <caf/binary_serializer.hpp>
@@ -110,6 +111,16 @@ void on_node_down(Self* self, F f) {
 /// Starts an actor that was spawned with `lazy_init`.
 inline void wake_up(const caf::actor& whom) {
   post(whom, caf::make_action([] {}));
+}
+
+/// Ends a companion: it takes nothing any more, and who watches it is told.
+inline void end_companion(caf::actor_companion& whom) {
+  whom.on_enqueue({});
+#if CAF_MAJOR_VERSION >= 1
+  whom.disconnect();
+#else
+  whom.cleanup(caf::error{}, nullptr);
+#endif
 }
 
 /// Ends an actor, whatever it thinks of it.

@@ -5,6 +5,14 @@
 
 namespace coopcache::actor {
 
+void directory::clear() {
+  for (auto& part : shards_) {
+    decltype(part.names) last; // let go after the lock
+    const std::unique_lock guard{part.mutex};
+    last.swap(part.names);
+  }
+}
+
 std::vector<std::string> directory::names() const {
   std::vector<std::string> result;
   for (const auto& part : shards_) {

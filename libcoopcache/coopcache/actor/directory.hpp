@@ -49,6 +49,8 @@ public:
     return old.owner;
   }
 
+  void clear();
+
   /// Every name, sorted.
   [[nodiscard]] std::vector<std::string> names() const;
 

@@ -7,9 +7,10 @@
 #include <caf/io/network/default_multiplexer.hpp>
 #include <caf/io/network/doorman_impl.hpp>
 #include <caf/make_counted.hpp>
+#include <caf/scoped_actor.hpp>
 
-#include <algorithm>
 #include <chrono>
+#include <fcntl.h>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -38,7 +39,8 @@ struct gate::visitors {
     std::erase_if(all,
                   [&](const auto& one) { return now - one.came > patience; });
     if (host && port)
-      all.push_back({*host, *port, now, descriptor{::dup(fd)}});
+      all.push_back(
+        {*host, *port, now, descriptor{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}});
   }
 
   std::mutex mutex;
@@ -68,9 +70,12 @@ gate::gate(caf::actor_system& sys)
     visitors_(std::make_shared<visitors>()) {
 }
 
-gate::~gate() {
-  if (port_ != 0)
-    post(broker_, caf::close_atom_v, port_);
+void gate::close() {
+  if (port_ == 0)
+    return;
+  caf::scoped_actor self{sys_};
+  request(&*self, broker_, 1s, caf::close_atom_v, std::exchange(port_, 0))
+    .receive([] {}, [](const caf::error&) {});
 }
 
 std::string gate::listen(const std::string& endpoint, const caf::actor& what,
@@ -106,13 +111,13 @@ caf::strong_actor_ptr gate::find(const caf::node_id& where,
 descriptor gate::take(const std::string& host, std::uint16_t port) {
   const std::lock_guard guard{visitors_->mutex};
   auto& all = visitors_->all;
-  const auto at = std::find_if(all.begin(), all.end(), [&](const auto& one) {
-    return one.port == port && one.host == host;
+  descriptor result;
+  std::erase_if(all, [&](auto& one) {
+    if (one.port != port || one.host != host)
+      return false;
+    result = std::move(one.socket);
+    return true;
   });
-  if (at == all.end())
-    return {};
-  auto result = std::move(at->socket);
-  all.erase(at);
   return result;
 }
 

@@ -23,8 +23,7 @@ public:
   /// Requires: the system has the middleman.
   explicit gate(caf::actor_system& sys);
 
-  /// Closes the listening socket.
-  ~gate();
+  ~gate() = default;
 
   gate(const gate&) = delete;
   gate& operator=(const gate&) = delete;
@@ -35,6 +34,10 @@ public:
   std::string listen(const std::string& endpoint, const caf::actor& what,
                      const std::set<std::string>& messages);
 
+  /// Closes the listening socket, and waits until it is. Not for the context of
+  /// an actor that shares its thread with others.
+  void close();
+
   /// CAF's broker, which takes sockets in.
   [[nodiscard]] const caf::actor& broker() const noexcept {
     return broker_;
@@ -44,7 +47,8 @@ public:
   [[nodiscard]] caf::io::scribe_ptr adopt(descriptor socket);
 
   /// The second descriptor of a connection, by the address of its other end;
-  /// empty if unknown. Each can be taken once, within some seconds.
+  /// empty if unknown. Each can be taken once, within some seconds; of several
+  /// the newest, for the others have failed.
   [[nodiscard]] descriptor take(const std::string& host, std::uint16_t port);
 
   /// A handle of an actor of another process; null if it cannot be one. It is

@@ -31,6 +31,13 @@ constexpr auto connect_limit = 1s;
 constexpr auto greeting_limit = 1s;
 /// An endpoint where something else lives is tried again after it.
 constexpr auto reject_pause = 5s;
+/// An endpoint that nobody configured is forgotten when it could not be reached
+/// for so long.
+constexpr auto memory = 10min;
+/// Longer ones are no endpoints.
+constexpr std::size_t longest_endpoint = 300;
+/// CAF names a process, not a node in it.
+constexpr const char* one_per_system = "coopcache.links";
 
 std::string in_words(const caf::error& why) {
   if (why == caf::sec::incompatible_application_ids)
@@ -52,6 +59,8 @@ public:
   /// Listens; `worker` is the actor.
   void open(const caf::actor& worker) {
     worker_ = worker;
+    if (sys_.registry().get(one_per_system) != nullptr)
+      throw std::runtime_error("another node of this actor system listens");
     port_ = sys_.spawn<caf::actor_companion, caf::hidden>();
     companion().on_enqueue([weak = weak_from_this()](auto element) {
       if (const auto self = weak.lock())
@@ -62,6 +71,8 @@ public:
                       : gate_.listen(from_.listen, port_, from_.messages);
     if (!from_.advertise.empty())
       endpoint = from_.advertise;
+    sys_.registry().put(one_per_system, port_);
+    is_open_ = true;
     from_.own.endpoint = endpoint;
     dialer_.emplace(endpoint, from_.peers, table::precise_now());
     for (const auto& each : from_.peers)
@@ -139,30 +150,43 @@ public:
         late.push_back(endpoint);
     for (const auto& endpoint : late)
       give_up(endpoint, "does not answer the greeting");
-    std::erase_if(guests_,
-                  [&](const auto& one) { return now >= one.second.end; });
+    std::erase_if(guests_, [&](auto& one) {
+      if (now < one.second.end)
+        return false;
+      one.second.socket.shut_down(); // else CAF lets nobody in from there
+      return true;
+    });
+    for (const auto& endpoint : dialer_->forget_before(now - memory))
+      forget_endpoint(endpoint);
     for (const auto& endpoint : dialer_->due(now))
       if (!dialling_.contains(endpoint))
         connector_->dial(endpoint, connect_limit);
     tell_probed();
   }
 
-  void drop(const core::node_id& peer) {
-    const auto at = links_.find(peer);
-    if (at == links_.end())
-      return;
+  void drop(const link& which) {
+    const auto at = links_.find(which.peer);
+    if (at == links_.end() || at->second.to.to != which.to)
+      return; // there is another one by now
+    const auto& peer = which.peer;
     log(log_level::warning, peer, "has been silent for too long");
     end(at, "silent");
   }
 
   void add_peer(const std::string& endpoint) {
+    if (endpoint.size() > longest_endpoint)
+      return;
     dialer_->learn(endpoint, table::precise_now());
-    note(endpoint);
+    if (dialer_->knows(endpoint))
+      note(endpoint);
   }
 
   void stop() {
-    companion().on_enqueue({}); // waits for a message that is being taken
-    sys_.registry().erase(port_.id());
+    if (port_ != nullptr)
+      end_companion(companion()); // waits for a message that is being taken
+    if (is_open_)
+      sys_.registry().erase(one_per_system);
+    gate_.close();
     for (auto& [peer, one] : links_)
       one.socket.shut_down();
     for (auto& [endpoint, one] : dialling_)
@@ -170,6 +194,8 @@ public:
     links_.clear();
     dialling_.clear();
     guests_.clear();
+    for (auto& [where, one] : guests_)
+      one.socket.shut_down();
     connector_.reset();
     self_->quit();
     self_ = nullptr;
@@ -179,7 +205,8 @@ private:
   struct connection {
     link to;
     std::string endpoint;
-    descriptor socket; ///< to end it
+    std::set<std::string> aliases{}; ///< where it was dialled besides
+    descriptor socket{};             ///< to end it
   };
 
   /// One that this node has dialled, until the greeting is answered.
@@ -194,7 +221,8 @@ private:
   struct guest {
     greeting theirs;
     caf::strong_actor_ptr to;
-    core::instant end;
+    core::instant end{};
+    descriptor socket{};
   };
 
   using connections = std::map<core::node_id, connection>;
@@ -262,9 +290,19 @@ private:
     dialer_->failed(what.endpoint);
     if (what.how == attempt::end::refused)
       refused(what.endpoint);
-    if (linked_at(what.endpoint) == links_.end())
+    if (linked_at(what.endpoint) == links_.end()) {
       trouble(what.endpoint, log_level::info, what.why);
+      // Its successor will find us, or one of those that were configured.
+      if (what.how == attempt::end::refused && dialer_->forget(what.endpoint))
+        forget_endpoint(what.endpoint);
+    }
     tell_probed();
+  }
+
+  void forget_endpoint(const std::string& endpoint) {
+    lost_.erase(endpoint);
+    const std::lock_guard guard{notes_mutex_};
+    notes_.erase(endpoint);
   }
 
   // Nobody listens where a node was: it does not run any more.
@@ -341,9 +379,10 @@ private:
   }
 
   void learn(const std::vector<std::string>& endpoints) {
-    for (const auto& each : endpoints)
-      if (each != from_.own.endpoint)
-        add_peer(each);
+    const auto count = std::min(endpoints.size(), cluster::dialer::most);
+    for (std::size_t i = 0; i < count; ++i)
+      if (endpoints[i] != from_.own.endpoint)
+        add_peer(endpoints[i]);
   }
 
   // Called by whatever thread brings a message from the network, and goes on in
@@ -401,7 +440,15 @@ private:
   }
 
   void greeted(const caf::strong_actor_ptr& from, const greeting& theirs) {
-    const auto why = objection(theirs);
+    const auto why = objection(from, theirs);
+    if (theirs.protocol != cluster::protocol_version) {
+      // Nothing else is known of it, not even what kind of greeting it is.
+      if (const auto at = dialled_to(from); at != dialling_.end())
+        reject(std::string{at->first}, why);
+      else
+        answer(from, theirs, why);
+      return;
+    }
     switch (theirs.is) {
       case greeting::step::hello:
         answer(from, theirs, why);
@@ -416,15 +463,26 @@ private:
     }
   }
 
+  [[nodiscard]] bool is_self(const caf::strong_actor_ptr& who) const {
+    return who->node() == sys_.node();
+  }
+
   // Why this node does not want to be linked to that one.
-  std::string objection(const greeting& theirs) {
+  std::string objection(const caf::strong_actor_ptr& from,
+                        const greeting& theirs) {
     auto why = cluster::mismatch(from_.own, theirs);
-    if (!why.empty() || theirs.protocol != cluster::protocol_version)
+    if (!why.empty() || is_self(from))
       return why;
-    for (const auto& [peer, one] : links_)
-      if (peer.name == theirs.self.name && one.endpoint != theirs.endpoint)
-        return "there is another node of the name " + core::quoted(peer.name)
-               + ", at " + one.endpoint;
+    if (theirs.endpoint == from_.own.endpoint)
+      return "two nodes at the endpoint " + theirs.endpoint;
+    for (const auto& [peer, one] : links_) {
+      const bool named = peer.name == theirs.self.name;
+      const bool there = one.endpoint == theirs.endpoint;
+      if (named != there
+          || (named && peer.incarnation > theirs.self.incarnation))
+        return "there is another node, " + core::quoted(peer.name) + " at "
+               + one.endpoint;
+    }
     return why;
   }
 
@@ -434,14 +492,18 @@ private:
     if (why.empty()) {
       reply.is = greeting::step::welcome;
       reply.peers = known_endpoints();
-      guests_[from->node()] = {theirs, from,
-                               table::precise_now() + greeting_limit};
+      auto& mine = guests_[from->node()];
+      mine.theirs = theirs;
+      mine.to = from;
+      mine.end = table::precise_now() + greeting_limit;
+      find_socket(from->node());
     } else {
       reply.is = greeting::step::refuse;
       reply.refusal = why;
-      if (theirs.protocol == cluster::protocol_version
-          && theirs.self != from_.own.self)
+      if (dialer_->knows(theirs.endpoint))
         trouble(theirs.endpoint, log_level::warning, why);
+      else
+        owner_.log(log_level::warning, "refused a node: " + why);
     }
     send(from, reply);
   }
@@ -450,22 +512,24 @@ private:
     const auto at = guests_.find(from->node());
     if (at == guests_.end())
       return;
-    const auto theirs = at->second.theirs;
+    auto mine = std::move(at->second);
     guests_.erase(at);
-    up(theirs, from);
+    up(mine.theirs, from, std::move(mine.socket));
+  }
+
+  [[nodiscard]] std::map<std::string, dialled>::iterator
+  dialled_to(const caf::strong_actor_ptr& whom) {
+    return std::find_if(dialling_.begin(), dialling_.end(),
+                        [&](const auto& one) { return one.second.to == whom; });
   }
 
   void answered(const caf::strong_actor_ptr& from, const greeting& theirs,
                 const std::string& why) {
-    const auto at = std::find_if(dialling_.begin(), dialling_.end(),
-                                 [&](const auto& one) {
-                                   return one.second.to == from;
-                                 });
+    const auto at = dialled_to(from);
     if (at == dialling_.end())
       return;
     const auto endpoint = at->first;
-    if (theirs.protocol == cluster::protocol_version
-        && theirs.self == from_.own.self) {
+    if (is_self(from)) {
       give_up(endpoint, "it is this node itself");
       dialer_->linked(endpoint); // in a way
     } else if (theirs.is == greeting::step::refuse || !why.empty()) {
@@ -475,15 +539,19 @@ private:
       auto reply = from_.own;
       reply.is = greeting::step::confirm;
       send(from, reply);
-      if (endpoint != theirs.endpoint)
+      up(theirs, from, {});
+      if (endpoint != theirs.endpoint) {
         dialer_->linked(endpoint);
-      up(theirs, from);
+        links_.at(theirs.self).aliases.insert(endpoint);
+        mark_linked(endpoint, theirs.self);
+      }
     }
   }
 
   // -- links ------------------------------------------------------------------
 
-  void up(const greeting& theirs, const caf::strong_actor_ptr& to) {
+  void up(const greeting& theirs, const caf::strong_actor_ptr& to,
+          descriptor socket) {
     const auto& peer = theirs.self;
     const auto& endpoint = theirs.endpoint;
     lay_to_rest(peer, endpoint);
@@ -493,20 +561,16 @@ private:
     auto& mine = links_[peer];
     mine.to = fresh;
     mine.endpoint = endpoint;
+    if (socket)
+      mine.socket = std::move(socket);
     know(to->node(), peer);
     lost_.erase(endpoint);
     add_peer(endpoint);
     dialer_->linked(endpoint);
-    {
-      auto& known = note(endpoint);
-      const std::lock_guard guard{notes_mutex_};
-      known.linked = true;
-      known.peer = peer.name;
-      known.trouble.clear();
-    }
+    mark_linked(endpoint, peer);
     log(log_level::info, peer, "is linked, at " + endpoint);
     sys_.monitor(to->node(), self_->address());
-    find_socket(peer, to->node());
+    find_socket(to->node());
     owner_.linked(fresh);
     learn(theirs.peers);
     for (const auto& [other, one] : links_)
@@ -515,17 +579,31 @@ private:
     tell_probed();
   }
 
-  // To end the link one day. Of two connections CAF may have kept the other.
-  void find_socket(const core::node_id& peer, const caf::node_id& where) {
+  void mark_linked(const std::string& endpoint, const core::node_id& peer) {
+    auto& known = note(endpoint);
+    const std::lock_guard guard{notes_mutex_};
+    known.linked = true;
+    known.peer = peer.name;
+    known.trouble.clear();
+  }
+
+  // To end the connection one day. Of two CAF may have kept the other.
+  void find_socket(const caf::node_id& where) {
     request(self_, gate_.broker(), greeting_limit, caf::get_atom_v, where)
       .then(
-        [this, peer](const caf::node_id& at, const std::string& host,
-                     std::uint16_t port) {
-          const auto mine = links_.find(peer);
-          if (mine == links_.end() || mine->second.to.where != at)
+        [this](const caf::node_id& at, const std::string& host,
+               std::uint16_t port) {
+          auto socket = gate_.take(host, port);
+          if (!socket)
             return;
-          if (auto socket = gate_.take(host, port))
-            mine->second.socket = std::move(socket);
+          const auto peer = peer_at(at);
+          const auto waiting = guests_.find(at);
+          if (peer)
+            links_.at(*peer).socket = std::move(socket);
+          else if (waiting != guests_.end())
+            waiting->second.socket = std::move(socket);
+          else
+            socket.shut_down(); // it was given up meanwhile
         },
         [](const caf::error&) {});
   }
@@ -542,8 +620,9 @@ private:
 
   // Another incarnation listens where an earlier one did.
   void lay_to_rest(const core::node_id& peer, const std::string& endpoint) {
-    if (const auto at = lost_.find(endpoint);
-        at != lost_.end() && at->second != peer)
+    const auto at = lost_.find(endpoint);
+    if (at != lost_.end() && at->second.name == peer.name
+        && at->second.incarnation < peer.incarnation)
       refused(endpoint);
     const auto old = linked_at(endpoint);
     if (old == links_.end() || old->first == peer)
@@ -568,11 +647,17 @@ private:
     const auto peer = at->first;
     const auto endpoint = at->second.endpoint;
     at->second.socket.shut_down();
+    const auto aliases = std::move(at->second.aliases);
     forget(at->second.to.where);
     links_.erase(at);
     lost_.insert_or_assign(endpoint, peer);
     trouble(endpoint, log_level::info, why);
-    dialer_->unlinked(endpoint, table::precise_now());
+    const auto now = table::precise_now();
+    dialer_->unlinked(endpoint, now);
+    for (const auto& alias : aliases) {
+      trouble(alias, log_level::info, why);
+      dialer_->unlinked(alias, now);
+    }
     owner_.unlinked(peer, false);
   }
 
@@ -592,6 +677,7 @@ private:
   std::map<caf::node_id, guest> guests_;
   std::map<std::string, core::node_id> lost_; ///< who was there last
   bool probed_ = false;
+  bool is_open_ = false;
   std::atomic<core::instant> wake_ = core::instant{};
   mutable std::mutex notes_mutex_;
   std::map<std::string, endpoint_state> notes_; ///< by endpoint
@@ -634,8 +720,8 @@ core::instant links::next_wake() const noexcept {
   return body_->next_wake();
 }
 
-void links::drop(const core::node_id& peer) {
-  body_->later([peer](body& b) { b.drop(peer); });
+void links::drop(const link& which) {
+  body_->later([which](body& b) { b.drop(which); });
 }
 
 void links::add_peer(const std::string& endpoint) {

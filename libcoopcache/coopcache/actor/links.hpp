@@ -111,7 +111,7 @@ public:
   [[nodiscard]] core::instant next_wake() const noexcept;
 
   /// The link is of no use any more: ends it, and dials anew.
-  void drop(const core::node_id& peer);
+  void drop(const link& which);
 
   /// As if somebody had configured that peer.
   void add_peer(const std::string& endpoint);

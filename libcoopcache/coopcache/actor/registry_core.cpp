@@ -2,6 +2,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/registry_shell.hpp"
+#include "coopcache/core/exception_text.hpp"
 #include "coopcache/core/text.hpp"
 #include "coopcache/table/clock.hpp"
 
@@ -95,10 +96,15 @@ void registry_core::start() {
     net.advertise = cfg_.node.advertise;
     net.peers = cfg_.nodes;
     net.messages = sys.message_types(registry_actor{});
-    net_ = std::make_unique<class links>(sys, std::move(net),
-                                         static_cast<links_owner&>(*this));
+    auto made = std::make_shared<class links>(sys, std::move(net),
+                                              static_cast<links_owner&>(*this));
+    endpoint_ = made->endpoint();
+    {
+      const std::lock_guard guard{tables_mutex_};
+      net_ = made;
+    }
     start_ticker();
-    net_->start();
+    made->start();
   } else {
     start_alone();
   }
@@ -149,8 +155,9 @@ void registry_core::stop() {
     }
     std::this_thread::sleep_for(2ms);
   }
-  if (net_ != nullptr)
-    net_->stop();
+  const auto net = network();
+  if (net != nullptr)
+    net->stop();
   std::unique_ptr<ticker> last;
   {
     const std::lock_guard guard{ticker_mutex_};
@@ -159,6 +166,23 @@ void registry_core::stop() {
   last.reset();
   std::unique_lock guard{mutex_};
   idle_.wait(guard, [this] { return !working_; });
+  guard.unlock();
+  // Nothing of CAF's may be left in a handle that outlives the system.
+  decltype(owned_) last_owned;
+  decltype(links_) last_links;
+  decltype(net_) last_net;
+  {
+    const std::lock_guard tables{tables_mutex_};
+    last_owned.swap(owned_);
+    last_links.swap(links_);
+    last_net.swap(net_);
+  }
+  names_.clear();
+}
+
+std::shared_ptr<class links> registry_core::network() const {
+  const std::lock_guard guard{tables_mutex_};
+  return net_;
 }
 
 bool registry_core::stopped() const {
@@ -211,7 +235,12 @@ void registry_core::work(std::unique_lock<std::mutex>& guard) {
     auto batch = std::exchange(tasks_, {});
     guard.unlock();
     for (auto& one : batch)
-      perform(one);
+      try {
+        perform(one);
+      } catch (...) {
+        log(log_level::error,
+            "the registry failed to do something: " + core::exception_text());
+      }
     guard.lock();
   }
   working_ = false;
@@ -227,11 +256,11 @@ core::instant registry_core::tick(core::instant monotonic) {
   if (boot_now() >= next)
     turn([](auto& machine, const auto& at) { return machine.tick(at); });
   auto wanted = core::never;
-  if (net_ != nullptr) {
-    if (monotonic >= net_->next_wake())
-      net_->tick(monotonic);
+  if (const auto net = network()) {
+    if (monotonic >= net->next_wake())
+      net->tick(monotonic);
     else
-      wanted = net_->next_wake();
+      wanted = net->next_wake();
   }
   const std::lock_guard guard{mutex_};
   return std::min(wanted, due() - (boot_now() - monotonic));
@@ -269,13 +298,14 @@ void registry_core::linked(const link& to) {
 }
 
 void registry_core::unlinked(const core::node_id& peer, bool dead) {
+  {
+    const std::lock_guard guard{tables_mutex_};
+    links_.erase(peer);
+  }
   turn([&](auto& machine, const auto& at) {
+    tasks_.emplace_back(cut_off{peer});
     return machine.unlinked(peer, dead, at);
   });
-  if (!dead)
-    return;
-  const std::lock_guard guard{tables_mutex_};
-  links_.erase(peer);
 }
 
 void registry_core::received(const core::node_id& from, cluster::message what) {
@@ -293,23 +323,26 @@ void registry_core::log(log_level level, std::string_view line) noexcept {
 }
 
 void registry_core::perform(const cluster::send_message& what) {
-  link over;
-  {
-    const std::lock_guard guard{tables_mutex_};
-    const auto at = links_.find(what.to);
-    if (at == links_.end())
-      return;
-    over = at->second;
-  }
-  net_->send(over, what.what);
+  if (const auto [over, net] = way_to(what.to); net != nullptr)
+    net->send(over, what.what);
+}
+
+std::pair<link, std::shared_ptr<class links>>
+registry_core::way_to(const core::node_id& peer) const {
+  const std::lock_guard guard{tables_mutex_};
+  const auto at = links_.find(peer);
+  if (at == links_.end())
+    return {};
+  return {at->second, net_};
 }
 
 void registry_core::perform(const cluster::drop_link& what) {
-  net_->drop(what.peer);
+  if (const auto [over, net] = way_to(what.peer); net != nullptr)
+    net->drop(over);
 }
 
 void registry_core::perform(const cluster::view_changed& what) {
-  if (net_ == nullptr)
+  if (endpoint_.empty())
     return; // alone for good
   std::string line = "view ";
   line += std::to_string(what.now.id.number);
@@ -352,14 +385,22 @@ void registry_core::cancel(std::uint64_t request) {
 cluster::unlocked registry_core::unlock(std::uint64_t client,
                                         const std::string& resource,
                                         const std::string& requester) {
+  return unlock_by([&](auto& machine, const auto& at) {
+    return machine.unlock(client, resource, requester, at);
+  });
+}
+
+cluster::unlocked registry_core::unlock(std::uint64_t request) {
+  return unlock_by(
+    [&](auto& machine, const auto& at) { return machine.unlock(request, at); });
+}
+
+template <class F>
+cluster::unlocked registry_core::unlock_by(F event) {
   auto how = cluster::unlocked::not_held;
   turn([&](auto& machine, const auto& at) {
-    auto [result, effects] = machine.unlock(client, resource, requester, at);
+    auto [result, effects] = event(machine, at);
     how = result;
-    if (how != cluster::unlocked::counted) {
-      const std::lock_guard guard{tables_mutex_};
-      held_.erase({client, resource, requester});
-    }
     return std::move(effects);
   });
   return how;
@@ -374,10 +415,11 @@ void registry_core::perform(const cluster::lock_answer& what) {
     if (at == locks_.end())
       return;
     if (what.how == cluster::verdict::done) {
-      auto& held = held_[at->second.who];
-      if (held == nullptr || held->token != what.token)
-        held = std::make_shared<lock_state>(what.token);
-      state = held;
+      auto& mine = held_[what.held];
+      if (mine.state == nullptr)
+        mine = {at->second.who,
+                std::make_shared<lock_state>(what.held, what.token)};
+      state = mine.state;
     }
     done = std::move(at->second.done);
     locks_.erase(at);
@@ -386,35 +428,31 @@ void registry_core::perform(const cluster::lock_answer& what) {
 }
 
 void registry_core::perform(const cluster::lock_lost& what) {
-  identity who;
+  lock_user who;
   {
     const std::lock_guard guard{tables_mutex_};
-    const auto at = std::find_if(held_.begin(), held_.end(),
-                                 [&](const auto& one) {
-                                   return std::get<0>(one.first) == what.client
-                                          && one.second->token == what.token;
-                                 });
+    const auto at = held_.find(what.request);
     if (at == held_.end())
       return;
-    at->second->lost = true;
-    who = at->first;
+    at->second.state->lost = true;
+    who = at->second.who;
   }
-  const auto& [client, resource, requester] = who;
   if (stopped())
     return; // whoever stops the node knows
   std::string line = "the lock ";
-  line += core::quoted(resource);
+  line += core::quoted(who.resource);
   line += " of ";
-  line += core::quoted(requester);
+  line += core::quoted(who.requester);
   line += " was lost: another side of the cluster may hold it";
   log(log_level::warning, line);
-  if (const auto holder = client_handle(client))
+  if (const auto holder = client_handle(who.client))
     post(caf::actor_cast<caf::actor>(holder),
-         lock_lost{resource, requester, what.token});
+         lock_lost{who.resource, who.requester, what.token});
 }
 
-void registry_core::perform(const cluster::unlock_answer&) {
-  // Nobody waits for it.
+void registry_core::perform(const cluster::unlock_answer& what) {
+  const std::lock_guard guard{tables_mutex_};
+  held_.erase(what.request);
 }
 
 std::string registry_core::fresh_requester() {
@@ -426,14 +464,14 @@ std::string registry_core::fresh_requester() {
 
 std::shared_ptr<registry_core> registry_core::local() {
   const std::lock_guard guard{tables_mutex_};
+  if (stopping_)
+    return shared_from_this(); // it refuses as well
   if (local_ == nullptr) {
     config alone;
     alone.node.name = cfg_.node.name;
     local_ = std::make_shared<registry_core>(
       sys, alone, [](auto, auto) {}, aside_);
     local_->start_alone();
-    if (stopping_)
-      local_->stop();
   }
   return local_;
 }
@@ -639,6 +677,11 @@ void registry_core::perform(const cluster::names_synced&) {
   synced_ = true;
 }
 
+void registry_core::perform(const cut_off& what) {
+  for (const auto& [name, owner] : names_.owned_by(what.peer))
+    names_.set(name, owner, handle_of(owner));
+}
+
 // CAF's handles of a process do not outlive the connection to it.
 void registry_core::perform(const relinked& what) {
   for (const auto& [name, owner] : names_.owned_by(what.peer))
@@ -646,19 +689,13 @@ void registry_core::perform(const relinked& what) {
 }
 
 caf::strong_actor_ptr registry_core::handle_of(const core::name_owner& owner) {
-  caf::node_id where;
-  {
-    const std::lock_guard guard{tables_mutex_};
-    if (owner.node == self_) {
-      const auto at = owned_.find(owner.actor);
-      return at == owned_.end() ? nullptr : at->second.handle;
-    }
-    const auto at = links_.find(owner.node);
-    if (at == links_.end())
-      return nullptr;
-    where = at->second.where;
+  if (owner.node != self_) {
+    const auto [over, net] = way_to(owner.node);
+    return net == nullptr ? nullptr : net->find(over.where, owner.actor);
   }
-  return net_->find(where, owner.actor);
+  const std::lock_guard guard{tables_mutex_};
+  const auto at = owned_.find(owner.actor);
+  return at == owned_.end() ? nullptr : at->second.handle;
 }
 
 // With `tables_mutex_`.
@@ -806,24 +843,31 @@ void registry_core::gone(std::uint64_t client, bool own) {
     }
     if (own)
       published_.erase(client); // CAF does the rest
-    std::erase_if(held_, [&](const auto& one) {
-      return std::get<0>(one.first) == client;
-    });
   }
   turn([&](auto& machine, const auto& at) {
     auto effects = machine.client_gone(client, at);
     if (own)
       for (auto& one : machine.owner_gone(client, at))
         effects.push_back(std::move(one));
+    tasks_.emplace_back(client_ended{client});
     return effects;
   });
-  // Wishes of its own end unanswered.
-  std::vector<lock_done> unanswered;
+}
+
+// Its wishes end unanswered; what it has handed on is worth nothing.
+void registry_core::perform(const client_ended& what) {
+  std::vector<lock_done> unanswered; // let go after the lock
   const std::lock_guard guard{tables_mutex_};
   std::erase_if(locks_, [&](auto& one) {
-    if (std::get<0>(one.second.who) != client)
+    if (one.second.who.client != what.client)
       return false;
     unanswered.push_back(std::move(one.second.done));
+    return true;
+  });
+  std::erase_if(held_, [&](auto& one) {
+    if (one.second.who.client != what.client)
+      return false;
+    one.second.state->lost = true;
     return true;
   });
 }
@@ -881,8 +925,8 @@ registry_info registry_core::info() const {
   };
   result.self = member(self_);
   result.endpoint = endpoint();
-  if (net_ != nullptr)
-    for (const auto& one : net_->state())
+  if (const auto net = network())
+    for (const auto& one : net->state())
       result.links.push_back(
         {one.endpoint, one.peer, one.configured, one.linked, one.trouble});
   const std::lock_guard guard{mutex_};
@@ -917,12 +961,8 @@ registry_info registry_core::info() const {
 }
 
 void registry_core::add_peer(const std::string& endpoint) {
-  if (net_ != nullptr)
-    net_->add_peer(endpoint);
-}
-
-std::string registry_core::endpoint() const {
-  return net_ == nullptr ? std::string{} : net_->endpoint();
+  if (const auto net = network())
+    net->add_peer(endpoint);
 }
 
 } // namespace coopcache::actor

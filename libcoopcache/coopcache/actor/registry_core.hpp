@@ -24,7 +24,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -33,9 +32,11 @@ namespace coopcache::actor {
 
 /// A lock that was granted, as its holder sees it. Thread-safe.
 struct lock_state {
-  explicit lock_state(std::uint64_t fencing_token) : token(fencing_token) {
+  lock_state(std::uint64_t of, std::uint64_t fencing_token)
+    : request(of), token(fencing_token) {
   }
 
+  const std::uint64_t request; ///< under which it is held
   const std::uint64_t token;
   std::atomic<bool> lost{false};
 };
@@ -82,6 +83,7 @@ public:
     bool once = false;
   };
 
+  /// The second is set if the first is `done`.
   using lock_done = std::function<void(cluster::verdict,
                                        std::shared_ptr<const lock_state>)>;
 
@@ -97,6 +99,9 @@ public:
   std::uint64_t lock(lock_call what, lock_done done);
 
   void cancel(std::uint64_t request);
+
+  /// Gives back what is held under that request.
+  cluster::unlocked unlock(std::uint64_t request);
 
   cluster::unlocked unlock(std::uint64_t client, const std::string& resource,
                            const std::string& requester);
@@ -165,7 +170,9 @@ public:
   void add_peer(const std::string& endpoint);
 
   /// Where this node can be dialled; empty if it is alone for good.
-  [[nodiscard]] std::string endpoint() const;
+  [[nodiscard]] const std::string& endpoint() const noexcept {
+    return endpoint_;
+  }
 
   [[nodiscard]] const core::node_id& self() const noexcept {
     return self_;
@@ -214,12 +221,34 @@ private:
     cluster::verdict how = cluster::verdict::done;
   };
 
-  using task = std::variant<cluster::effect, relinked, synced_up>;
-  using identity = std::tuple<std::uint64_t, std::string, std::string>;
+  /// A client has ended; all that was done for it before is done.
+  struct client_ended {
+    std::uint64_t client = 0;
+  };
+
+  /// There is no link to a node any more.
+  struct cut_off {
+    core::node_id peer;
+  };
+
+  using task = std::variant<cluster::effect, relinked, synced_up, client_ended,
+                            cut_off>;
+
+  /// One who asks for a lock, or holds it.
+  struct lock_user {
+    std::uint64_t client = 0;
+    std::string resource;
+    std::string requester;
+  };
 
   struct pending_lock {
-    identity who;
+    lock_user who;
     lock_done done;
+  };
+
+  struct held {
+    lock_user who;
+    std::shared_ptr<lock_state> state;
   };
 
   struct pending_name {
@@ -253,6 +282,8 @@ private:
 
   template <class F>
   void turn(F event);
+  template <class F>
+  cluster::unlocked unlock_by(F event);
   void work(std::unique_lock<std::mutex>& guard);
   void perform(task& what);
   void perform(const cluster::send_message& what);
@@ -268,6 +299,8 @@ private:
   void perform(const cluster::names_synced& what);
   void perform(const relinked& what);
   void perform(const synced_up& what);
+  void perform(const client_ended& what);
+  void perform(const cut_off& what);
 
   core::instant tick(core::instant monotonic);
   [[nodiscard]] core::instant due() const;
@@ -283,6 +316,9 @@ private:
   void put_there(name_call what,
                  std::function<void(std::optional<error>)> done);
   void start_ticker();
+  [[nodiscard]] std::shared_ptr<class links> network() const;
+  [[nodiscard]] std::pair<link, std::shared_ptr<class links>>
+  way_to(const core::node_id& peer) const;
   [[nodiscard]] caf::strong_actor_ptr client_handle(std::uint64_t client) const;
 
   const core::node_id self_;
@@ -290,6 +326,7 @@ private:
   const config cfg_;
   const log_function log_;
   const aside_function aside_;
+  std::string endpoint_; ///< constant after `start`
   directory names_;
   std::atomic<bool> synced_{false};
   std::atomic<std::uint64_t> last_number_{0};
@@ -307,8 +344,8 @@ private:
   mutable std::mutex tables_mutex_;
   std::map<core::node_id, link> links_;
   std::map<std::uint64_t, pending_lock> locks_; ///< by request
-  std::map<identity, std::shared_ptr<lock_state>> held_;
-  std::map<std::uint64_t, pending_name> puts_; ///< by request
+  std::map<std::uint64_t, held> held_;          ///< by request
+  std::map<std::uint64_t, pending_name> puts_;  ///< by request
   std::map<caf::actor_id, owned> owned_;
   std::set<caf::actor_id> published_; ///< in CAF's registry, by us
   std::map<std::uint64_t, caf::actor_addr> clients_;
@@ -318,7 +355,7 @@ private:
   shell_actor shell_;
   bool stopping_ = false;
 
-  std::unique_ptr<class links> net_; ///< null: alone for good
+  std::shared_ptr<class links> net_; ///< null: alone for good, or stopped
   std::mutex ticker_mutex_;
   std::unique_ptr<ticker> ticker_;
 };

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
@@ -28,7 +29,7 @@ descriptor::~descriptor() {
 }
 
 descriptor descriptor::duplicate() const noexcept {
-  return descriptor{fd_ < 0 ? -1 : ::dup(fd_)};
+  return descriptor{fd_ < 0 ? -1 : ::fcntl(fd_, F_DUPFD_CLOEXEC, 0)};
 }
 
 void descriptor::shut_down() const noexcept {
@@ -165,7 +166,8 @@ bool is_own(int fd) {
 class connector::loop {
 public:
   explicit loop(std::function<void(attempt)> report)
-    : report_(std::move(report)), wake_(::eventfd(0, EFD_NONBLOCK)),
+    : report_(std::move(report)),
+      wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       thread_([this] { run(); }) {
   }
 
@@ -291,6 +293,9 @@ private:
       what.refused = !what.addresses.empty();
       connect_next(what);
     }
+    std::erase_if(hosts_, [now = clock::now()](const auto& entry) {
+      return entry.second.search == nullptr && now >= entry.second.until;
+    });
   }
 
   // One whose socket has become writable, or broken.

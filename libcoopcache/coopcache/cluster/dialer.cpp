@@ -35,10 +35,22 @@ void dialer::learn(const std::string& endpoint, core::instant now) {
   made.next = made.since = first_attempt(endpoint, now);
 }
 
-void dialer::forget(const std::string& endpoint) {
+bool dialer::forget(const std::string& endpoint) {
   const auto at = peers_.find(endpoint);
-  if (at != peers_.end() && !at->second.configured)
-    peers_.erase(at);
+  if (at == peers_.end() || at->second.configured || at->second.linked)
+    return false;
+  peers_.erase(at);
+  return true;
+}
+
+std::vector<std::string> dialer::forget_before(core::instant when) {
+  std::vector<std::string> result;
+  for (const auto& [endpoint, info] : peers_)
+    if (!info.configured && !info.linked && info.since < when)
+      result.push_back(endpoint);
+  for (const auto& endpoint : result)
+    peers_.erase(endpoint);
+  return result;
 }
 
 void dialer::linked(const std::string& endpoint) {

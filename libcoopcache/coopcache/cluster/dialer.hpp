@@ -35,8 +35,16 @@ public:
   /// A member has told of another one.
   void learn(const std::string& endpoint, core::instant now);
 
-  /// A peer has gone for good. Configured ones stay.
-  void forget(const std::string& endpoint);
+  /// A peer has gone for good. Configured ones stay, and linked ones. Returns
+  /// whether it was forgotten.
+  bool forget(const std::string& endpoint);
+
+  /// The same for all that have had no link since `when`; returns them.
+  std::vector<std::string> forget_before(core::instant when);
+
+  [[nodiscard]] bool knows(const std::string& endpoint) const {
+    return peers_.contains(endpoint);
+  }
 
   void linked(const std::string& endpoint);
   void unlinked(const std::string& endpoint, core::instant now);

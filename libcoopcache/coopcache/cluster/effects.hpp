@@ -31,6 +31,9 @@ struct lock_answer {
   std::uint64_t request = 0;
   verdict how = verdict::done;
   std::uint64_t token = 0; ///< fencing token; 0 unless done
+  /// The request under which it is held: an earlier one, if the client held the
+  /// lock already; 0 unless done.
+  std::uint64_t held = 0;
 };
 
 /// A lock is held no longer, and its holder has not given it back.
@@ -40,7 +43,8 @@ struct lock_lost {
   std::uint64_t token = 0;
 };
 
-/// The home knows that a lock is free again.
+/// Nothing is left of a lock: the home knows that it is free again, or it was
+/// lost before it was given back.
 struct unlock_answer {
   std::uint64_t request = 0; ///< that had got the lock
 };

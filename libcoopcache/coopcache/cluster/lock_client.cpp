@@ -26,8 +26,8 @@ void lock_client::lock(lock_wish wish, wishes& out) {
     auto& mine = entries_.find(*held->second.begin())->second;
     if (mine.is == state::held) {
       ++mine.holds;
-      out.effects.emplace_back(
-        lock_answer{wish.request, verdict::done, mine.token});
+      out.effects.emplace_back(lock_answer{wish.request, verdict::done,
+                                           mine.token, mine.wish.request});
       return;
     }
   }
@@ -44,17 +44,25 @@ void lock_client::lock(lock_wish wish, wishes& out) {
 unlocked lock_client::unlock(std::uint64_t client, const std::string& resource,
                              const std::string& requester, wishes& out) {
   const auto held = held_.find({client, resource, requester});
-  if (held == held_.end())
+  return held == held_.end() ? unlocked::not_held
+                             : unlock(*held->second.rbegin(), out);
+}
+
+unlocked lock_client::unlock(std::uint64_t request, wishes& out) {
+  const auto at = entries_.find(request);
+  if (at == entries_.end()
+      || (at->second.is != state::held && at->second.is != state::lost))
     return unlocked::not_held;
-  const auto at = entries_.find(*held->second.rbegin());
   auto& mine = at->second;
   if (--mine.holds > 0)
     return mine.is == state::lost ? unlocked::lost : unlocked::counted;
   if (mine.is == state::lost) {
+    out.effects.emplace_back(unlock_answer{request});
     erase(at);
     return unlocked::lost;
   }
-  held->second.erase(at->first);
+  const auto held = held_.find(identity_of(mine.wish));
+  held->second.erase(request);
   if (held->second.empty())
     held_.erase(held);
   mine.is = state::releasing;
@@ -170,7 +178,8 @@ void lock_client::on(const lock_granted& what, wishes& out) {
   mine.token = what.token;
   mine.holds = 1;
   held_[identity_of(mine.wish)].insert(what.seq);
-  out.effects.emplace_back(lock_answer{what.seq, verdict::done, what.token});
+  out.effects.emplace_back(
+    lock_answer{what.seq, verdict::done, what.token, what.seq});
 }
 
 void lock_client::on(const lock_refused& what, wishes& out) {

@@ -52,6 +52,9 @@ public:
                                 const std::string& resource,
                                 const std::string& requester, wishes& out);
 
+  /// The same for what is held under that request.
+  [[nodiscard]] unlocked unlock(std::uint64_t request, wishes& out);
+
   /// Ends a wish that is not answered; else no effect.
   void cancel(std::uint64_t request, wishes& out);
 

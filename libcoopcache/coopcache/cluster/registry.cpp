@@ -111,6 +111,13 @@ registry::unlock(std::uint64_t client, const std::string& resource,
   return {how, finish(at)};
 }
 
+std::pair<unlocked, registry::effects> registry::unlock(std::uint64_t request,
+                                                        const clocks& at) {
+  begin(at);
+  const auto how = lock_client_.unlock(request, wishes_);
+  return {how, finish(at)};
+}
+
 registry::effects registry::cancel(std::uint64_t request, const clocks& at) {
   begin(at);
   lock_client_.cancel(request, wishes_);

@@ -62,6 +62,9 @@ public:
   [[nodiscard]] std::pair<unlocked, effects>
   unlock(std::uint64_t client, const std::string& resource,
          const std::string& requester, const clocks& at);
+  /// The same for what is held under that request.
+  [[nodiscard]] std::pair<unlocked, effects> unlock(std::uint64_t request,
+                                                    const clocks& at);
   [[nodiscard]] effects cancel(std::uint64_t request, const clocks& at);
   [[nodiscard]] effects client_gone(std::uint64_t client, const clocks& at);
 

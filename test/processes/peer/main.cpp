@@ -7,16 +7,16 @@
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
-#include <caf/init_global_meta_objects.hpp>
-#include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <iostream>
+#include <iterator>
 #include <list>
 #include <map>
 #include <mutex>
@@ -297,6 +297,12 @@ private:
            + " us");
   }
 
+  // How many files and sockets are open.
+  void descriptors(std::istringstream&) {
+    const std::filesystem::directory_iterator all{"/proc/self/fd"};
+    answer(std::to_string(std::distance(begin(all), end(all))));
+  }
+
   caf::actor_system& sys_;
   std::string name_;
   node node_;
@@ -321,6 +327,7 @@ private:
     {"whereis", [this](auto& in) { whereis(in); }},
     {"ask", [this](auto& in) { ask(in); }},
     {"block", [this](auto& in) { block(in); }},
+    {"descriptors", [this](auto& in) { descriptors(in); }},
     {"echo", [this](auto& in) { echo(in); }},
     {"locks", [this](auto& in) { locks(in); }},
   };
@@ -338,8 +345,6 @@ int main(int argc, char** argv) {
     }
     const auto cfg = overridden(load_config(argv[1]), argc, argv);
     init_types();
-    caf::core::init_global_meta_objects();
-    caf::io::middleman::init_global_meta_objects();
     system_config sys_cfg;
     caf::actor_system sys{sys_cfg};
     peer p{sys, cfg};

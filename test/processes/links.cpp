@@ -1,0 +1,178 @@
+// Peers that are not what they should be, or not there.
+
+#include "cluster.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+using namespace coopcache::test;
+
+namespace {
+
+/// Listens on an endpoint of the cluster's, and never says anything. With
+/// `full`, connections are not even accepted: a black hole.
+class silent_host {
+public:
+  silent_host(std::size_t port, bool full)
+    : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int on = 1;
+    setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(static_cast<std::uint16_t>(port));
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
+    REQUIRE(listen(fd_, full ? 0 : 100) == 0);
+    for (int i = 0; full && i < 4; ++i) { // fills the queue
+      const int caller = socket(AF_INET,
+                                SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      connect(caller, reinterpret_cast<sockaddr*>(&at), sizeof at);
+      callers_.push_back(caller);
+    }
+  }
+
+  ~silent_host() {
+    for (const int caller : callers_)
+      close(caller);
+    close(fd_);
+  }
+
+  silent_host(const silent_host&) = delete;
+  silent_host& operator=(const silent_host&) = delete;
+
+private:
+  int fd_;
+  std::vector<int> callers_;
+};
+
+bool says(cluster& all, std::size_t i, const std::string& text) {
+  return within(10s, [&] {
+    return all[i].ask("links").find(text) != std::string::npos;
+  });
+}
+
+void check_that_the_others_work(cluster& all) {
+  all.await_view({0, 1});
+  CHECK(all[0].ask("register x exit") == "ok");
+  CHECK(all[1].ask("ask x") == "at n0");
+  CHECK(all[0].ask("unregister x") == "ok");
+}
+
+} // namespace
+
+TEST_CASE("who meets one member meets all") {
+  // Each knows but the one before it.
+  cluster all{{.nodes = 4, .knows = [](std::size_t i, std::size_t j) {
+                 return i == j + 1;
+               }}};
+  all.gather();
+  CHECK(all[3].ask("register x exit") == "ok");
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(all[i].ask("ask x") == "at n3");
+  // It was learnt, and is dialled again.
+  all[0].signal(SIGSTOP);
+  all.await_view({1, 2, 3});
+  all[0].signal(SIGCONT);
+  all.await_view({0, 1, 2, 3});
+}
+
+TEST_CASE("a peer that is not there, or never answers, harms nobody") {
+  for (const std::string kind : {"down", "silent", "black hole"}) {
+    CAPTURE(kind);
+    cluster all{{.nodes = 3}};
+    std::unique_ptr<silent_host> other;
+    if (kind != "down")
+      other = std::make_unique<silent_host>(all.port(2), kind != "silent");
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < 2; ++i)
+      all.start(i);
+    for (std::size_t i = 0; i < 2; ++i)
+      all.await_ready(i);
+    check_that_the_others_work(all);
+    const auto took = std::chrono::steady_clock::now() - begin;
+    CHECK(took < 5s);
+    const auto endpoint = all.endpoint(2);
+    if (kind == "down")
+      CHECK(says(all, 0, endpoint + " down: Connection refused"));
+    else if (kind == "silent")
+      CHECK(says(all, 0, endpoint + " down: does not answer"));
+    else
+      CHECK(says(all, 0, endpoint + " down: no answer"));
+    other.reset(); // what comes in its place is let in
+    all.gather();
+  }
+}
+
+TEST_CASE("nodes of another cluster, or that see it otherwise, stay outside") {
+  const struct {
+    std::string settings, trouble;
+  } table[] = {
+    {"\"name\": \"other\"",
+     "another cluster: \"other\" there, \"default\" here"},
+    {"\"failure_detection\": \"3 s\"",
+     "another cluster.failure_detection: 3000 ms there, 1500 ms here"},
+    {"\"strict\": true", "another list of nodes: strict with "},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.settings);
+    cluster all{{.nodes = 3}};
+    all.settings(2, row.settings);
+    for (std::size_t i = 0; i < 3; ++i)
+      all.start(i);
+    for (std::size_t i = 0; i < 3; ++i)
+      all.await_ready(i);
+    check_that_the_others_work(all);
+    CHECK(says(all, 0, all.endpoint(2) + " down: " + row.trouble));
+    CHECK(all.log(0).find(row.trouble) != std::string::npos);
+    CHECK(all.log(2).find("another ") != std::string::npos);
+    CHECK(all[2].ask("view").ends_with(" n2"));
+  }
+}
+
+TEST_CASE("two nodes of one name: a clear error on both") {
+  cluster all{{.nodes = 2, .name = [](std::size_t) { return "same"; }}};
+  for (std::size_t i = 0; i < 2; ++i)
+    all.start(i);
+  for (std::size_t i = 0; i < 2; ++i)
+    all.await_ready(i);
+  for (std::size_t i = 0; i < 2; ++i)
+    CHECK(says(all, i, "down: two nodes of the name \"same\""));
+}
+
+TEST_CASE("a restart on the same address is another incarnation") {
+  cluster all{{.nodes = 3}};
+  all.gather();
+  for (int round = 0; round < 5; ++round) {
+    CAPTURE(round);
+    CHECK(all[1].ask("register x exit") == "ok");
+    CHECK(all[0].ask("ask x") == "at n1");
+    all.kill(1);
+    all.start(1);
+    all.await_ready(1);
+    all.await_view({0, 1, 2});
+    CHECK(all[0].ask("whereis x") == "none");
+  }
+}
+
+TEST_CASE("flapping leaves no growth") {
+  cluster all{{.nodes = 3}};
+  all.gather();
+  const auto descriptors = [&] { return std::stoi(all[0].ask("descriptors")); };
+  const auto before = descriptors();
+  for (int round = 0; round < 8; ++round) {
+    all.kill(1);
+    all.start(1);
+    all.await_ready(1);
+    CHECK(within(10s, [&] { return all[1].ask("sync 10000") == "ok"; }));
+  }
+  all.await_view({0, 1, 2});
+  CHECK(within(15s, [&] { return descriptors() <= before + 12; }));
+}
