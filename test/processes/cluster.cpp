@@ -194,7 +194,8 @@ std::filesystem::path cluster::file(std::size_t i,
 }
 
 std::string cluster::endpoint(std::size_t i) const {
-  return numbered("127.0.0.1:", ports_[i]);
+  std::string result = how_.host ? how_.host(i) : "127.0.0.1";
+  return numbered(result += ':', ports_[i]);
 }
 
 void cluster::start(std::size_t i) {
@@ -213,11 +214,10 @@ void cluster::start(std::size_t i) {
     }
   out << "]}";
   out.close();
-  nodes_[i] = std::make_unique<process>(std::vector<std::string>{COOPCACHE_PEER,
-                                                                 file(i,
-                                                                      ".json")
-                                                                   .string()},
-                                        file(i, ".log").string());
+  auto command = how_.prefix ? how_.prefix(i) : std::vector<std::string>{};
+  command.emplace_back(COOPCACHE_PEER);
+  command.push_back(file(i, ".json").string());
+  nodes_[i] = std::make_unique<process>(command, file(i, ".log").string());
 }
 
 void cluster::await_ready(std::size_t i) {

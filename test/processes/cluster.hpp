@@ -57,11 +57,15 @@ struct plan {
   std::string settings{}; ///< JSON members of "cluster", without braces
   /// Whether node i has node j among its `nodes`; empty: all have all.
   std::function<bool(std::size_t, std::size_t)> knows{};
+  /// Address of a node's host; empty: the loopback interface.
+  std::function<std::string(std::size_t)> host{};
+  /// What comes before a node's command.
+  std::function<std::vector<std::string>(std::size_t)> prefix{};
   /// Names of nodes; empty: n0, n1, ...
   std::function<std::string(std::size_t)> name{};
 };
 
-/// Nodes in processes of their own on the loopback interface.
+/// Nodes in processes of their own.
 class cluster {
 public:
   explicit cluster(const plan& how = {});
