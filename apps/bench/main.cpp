@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
   bench::add_stampedes();
   bench::add_cold_keys();
   bench::add_processes();
+  bench::add_clusters();
   bench::results all;
   benchmark::RunSpecifiedBenchmarks(&all);
   bench::print_tables(std::cout, all);

@@ -147,6 +147,8 @@ void measure(benchmark::State& state, const std::string& command) {
   }
 }
 
+} // namespace
+
 void add_process(const std::string& name, const std::string& command) {
   add(name, [command](auto& state) { measure(state, command); })
     ->UseRealTime()
@@ -155,9 +157,16 @@ void add_process(const std::string& name, const std::string& command) {
     ->Repetitions(1);
 }
 
-} // namespace
+std::string child_command(const std::string& what) {
+  const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
+  return '\'' + self + "' '--child=" + what + '\'';
+}
 
 int run_child(const std::string& what) {
+  if (run_cluster_child(what)) {
+    std::cout.flush();
+    return std::cout.good() ? 0 : 1;
+  }
   if (what == "idle") {
     idle();
   } else {
@@ -173,16 +182,12 @@ int run_child(const std::string& what) {
 }
 
 void add_processes() {
-  const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
-  const auto child = [&self](const std::string& what) {
-    return '\'' + self + "' '--child=" + what + '\'';
-  };
   for (const auto* const who :
        {"fetch", "concurrent_hash_map", "shared_mutex", "memoizer"})
     for (const auto* const size : {"32", "1024"})
       add_process(std::string{"bytes/"} + who + "/bytes:" + size,
-                  child(std::string{who} + ' ' + size));
-  add_process("idle node", child("idle"));
+                  child_command(std::string{who} + ' ' + size));
+  add_process("idle node", child_command("idle"));
   add_process("compile time", BENCH_COMPILE_TIME);
 }
 

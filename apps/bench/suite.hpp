@@ -76,8 +76,19 @@ void add_readers();
 void add_stampedes();
 void add_cold_keys();
 void add_processes();
+void add_clusters();
+
+/// Registers a workload that a process of its own measures: it prints lines of
+/// a name and a number, which become counters.
+void add_process(const std::string& name, const std::string& command);
+
+/// This program with `--child=what`.
+std::string child_command(const std::string& what);
 
 /// Runs in a process of its own what must not share one; see `processes.cpp`.
 int run_child(const std::string& what);
+
+/// The same for clusters; false if it is something else.
+bool run_cluster_child(const std::string& what);
 
 } // namespace bench

@@ -180,6 +180,31 @@ void print_bytes(std::ostream& out, const results& all) {
   t.print(out);
 }
 
+void print_clusters(std::ostream& out, const results& all) {
+  table t{"locks and names of clusters of processes on the loopback interface, "
+          "medians; a round trip is\none of CAF's between two actors"};
+  t.add({"nodes", "lock, own home", "lock, home elsewhere", "round trip",
+         "registration", "whereis"});
+  for (const auto* const size : {"1", "3", "5"}) {
+    const auto show = [&](const char* what) {
+      return us(all.counter(std::string{"cluster/nodes:"} + size, what));
+    };
+    t.add({size, show("home"), show("remote"), show("trip"), show("register"),
+           ns(all.counter(std::string{"cluster/nodes:"} + size, "whereis"))});
+  }
+  t.print(out);
+  table c{"a lock that is held for 10 ms, on 4 nodes"};
+  c.add({"clients", "grants/s", "longest wait", "share of the least served"});
+  for (const auto* const clients : {"2", "8", "32"}) {
+    const auto at = [&](const char* what) {
+      return all.counter(std::string{"contended/clients:"} + clients, what);
+    };
+    c.add({clients, text(at("rate"), "", 1, 1), ms(at("longest")),
+           text(at("fewest"), "%", 100, 0)});
+  }
+  c.print(out);
+}
+
 // -- the targets --------------------------------------------------------------
 
 /// The closing table.
@@ -294,6 +319,33 @@ void judge_stampedes(targets& t, const results& all) {
             ours / theirs, 1.5);
 }
 
+void judge_clusters(targets& t, const results& all) {
+  for (const std::string size : {"3", "5"}) {
+    const auto name = "cluster/nodes:" + size;
+    const auto ours = all.counter(name, "remote");
+    const auto trip = all.counter(name, "trip");
+    if (ours && trip)
+      t.at_most("lock from another node, " + size + " nodes", us(ours),
+                "round trip " + us(trip), (*ours - *trip) * 1e6, 20);
+  }
+  for (const std::string clients : {"2", "8", "32"}) {
+    const auto name = "contended/clients:" + clients;
+    t.at_least("contended lock, " + clients + " clients, grants/s",
+               text(all.counter(name, "rate"), "", 1, 1), "ideal 100",
+               all.counter(name, "rate"), 97);
+    t.at_least("contended lock, " + clients + " clients, least served",
+               text(all.counter(name, "fewest"), "%", 100, 0), "mean",
+               all.counter(name, "fewest"), 0.9);
+  }
+  const auto last = all.counter("once/clients:32", "last");
+  t.at_most("32 one-shot waiters, last served", ms(last), "ideal 320 ms",
+            last / figure{0.32}, 1.1);
+  const auto frozen = all.counter("detection", "frozen");
+  const auto killed = all.counter("detection", "killed");
+  t.at_most("a frozen node has left the view", ms(frozen), "s", frozen, 2);
+  t.at_most("a killed node has left the view", ms(killed), "s", killed, 0.1);
+}
+
 void judge_rest(targets& t, const results& all) {
   const auto cold = all.seconds("cold keys/64 outstanding/policy:sharing");
   t.at_most("distinct cold keys, 64 outstanding", us(cold), "us each",
@@ -343,12 +395,15 @@ void print_tables(std::ostream& out, const results& all) {
     print_cold_keys(out, all);
   if (all.ran("bytes/"))
     print_bytes(out, all);
+  if (all.ran("cluster/") || all.ran("contended/"))
+    print_clusters(out, all);
   targets t;
   for (const int size : {32, 1024})
     judge_hits(t, all, size);
   judge_readers(t, all);
   judge_stampedes(t, all);
   judge_rest(t, all);
+  judge_clusters(t, all);
   t.print(out);
   for (const auto& each : all.failed())
     out << "  did not run: " << each << '\n';

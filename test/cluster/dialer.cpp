@@ -73,10 +73,50 @@ TEST_CASE("learnt peers are forgotten, configured ones are not, and there is "
           "a bound") {
   dialer d{"a:1", {"b:1"}, start};
   d.learn("c:1", start);
-  d.forget("b:1");
-  d.forget("c:1");
+  CHECK_FALSE(d.forget("b:1"));
+  CHECK(d.forget("c:1"));
   CHECK(d.due(start) == endpoints{"b:1"});
   for (std::size_t i = 0; i < 2 * dialer::most; ++i)
     d.learn(std::to_string(i), start);
   CHECK(d.due(start + 1s).size() == dialer::most);
+}
+
+TEST_CASE(
+  "of two that got no answer one leaves the next attempt to the other") {
+  dialer small{"a:1", {"b:1"}, start};
+  dialer great{"b:1", {"a:1"}, start};
+  const auto now = start + 10s;
+  small.unanswered("b:1", now);
+  great.unanswered("a:1", now);
+  CHECK(small.may_dial("b:1", now));
+  CHECK(small.due(now) == endpoints{"b:1"});
+  CHECK_FALSE(great.may_dial("a:1", now + 499ms));
+  CHECK(great.due(now + 499ms).empty());
+  CHECK(great.due(now + 600ms) == endpoints{"a:1"});
+  CHECK(small.probed());
+}
+
+TEST_CASE("an endpoint where something else lives is left alone for a while") {
+  dialer d{"a:1", {"b:1"}, start};
+  d.pause("b:1", start + 5s);
+  CHECK(d.due(start + 4999ms).empty());
+  CHECK_FALSE(d.may_dial("b:1", start + 4999ms));
+  CHECK(d.due(start + 5s) == endpoints{"b:1"});
+  CHECK_FALSE(d.may_dial("z:1", start)); // unknown
+}
+
+TEST_CASE("what nobody configured is forgotten without a link, in time") {
+  dialer d{"a:1", {"b:1"}, start};
+  d.learn("c:1", start);
+  d.learn("d:1", start);
+  d.linked("d:1");
+  CHECK(d.forget_before(start).empty());
+  CHECK(d.forget_before(start + 1s) == endpoints{"c:1"});
+  CHECK_FALSE(d.knows("c:1"));
+  CHECK_FALSE(d.forget("d:1")); // linked
+  d.unlinked("d:1", start + 2s);
+  CHECK(d.forget_before(start + 2s).empty());
+  CHECK(d.forget("d:1"));
+  CHECK_FALSE(d.forget("b:1")); // configured
+  CHECK(d.knows("b:1"));
 }

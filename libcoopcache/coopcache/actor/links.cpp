@@ -358,7 +358,7 @@ private:
       return;
     at->second.socket.shut_down();
     dialling_.erase(at);
-    dialer_->failed(endpoint);
+    dialer_->unanswered(endpoint, table::precise_now());
     trouble(endpoint, log_level::warning, why);
     tell_probed();
   }

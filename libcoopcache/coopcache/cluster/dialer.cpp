@@ -74,6 +74,11 @@ void dialer::failed(const std::string& endpoint) {
     at->second.tried = true;
 }
 
+void dialer::unanswered(const std::string& endpoint, core::instant now) {
+  failed(endpoint);
+  pause(endpoint, first_attempt(endpoint, now));
+}
+
 void dialer::pause(const std::string& endpoint, core::instant until) {
   if (const auto at = peers_.find(endpoint); at != peers_.end())
     at->second.next = at->second.since = until;

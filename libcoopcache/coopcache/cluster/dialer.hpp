@@ -52,6 +52,11 @@ public:
   /// An attempt has failed: refused, timed out, or not one of us.
   void failed(const std::string& endpoint);
 
+  /// There was a connection, but nobody answered over it. If both sides have
+  /// dialled, CAF may have dropped what each of them had: so the one that is to
+  /// wait waits again, and leaves the other one the next attempt.
+  void unanswered(const std::string& endpoint, core::instant now);
+
   /// Something else lives there: not to be dialled before `until`.
   void pause(const std::string& endpoint, core::instant until);
 

@@ -1,0 +1,480 @@
+#include "suite.hpp"
+
+#include "coopcache/actor/compat.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/scoped_actor.hpp>
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <array>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <fcntl.h>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <netinet/in.h>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+/// @file
+/// Locks and names of clusters, each node a process of its own on the loopback
+/// interface. The process that measures is one of the nodes.
+
+namespace bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+using coopcache::registry;
+
+constexpr auto hold = 10ms;
+
+std::string numbered(std::string text, std::int64_t number) {
+  return text += std::to_string(number);
+}
+
+// -- a node -------------------------------------------------------------------
+
+struct node_system : caf::actor_system_config {
+  node_system() {
+    coopcache::init_types();
+    std::istringstream nothing;
+    static_cast<void>(parse(std::vector<std::string>{}, nothing));
+    set("caf.scheduler.policy", "sharing");
+    coopcache::prepare(*this);
+  }
+};
+
+/// `own` and `all` are ports.
+class member {
+public:
+  member(int own, const std::vector<int>& all)
+    : node_(
+      coopcache::node::start(sys_, configured(own, all), [](auto, auto) {})) {
+  }
+
+  [[nodiscard]] coopcache::registry registry() const {
+    return node_.registry();
+  }
+
+  [[nodiscard]] caf::actor_system& system() noexcept {
+    return sys_;
+  }
+
+private:
+  static std::string endpoint(int port) {
+    return numbered("127.0.0.1:", port);
+  }
+
+  static coopcache::config configured(int own, const std::vector<int>& all) {
+    coopcache::config cfg;
+    cfg.node.name = endpoint(own);
+    cfg.node.listen = endpoint(own);
+    for (const int port : all)
+      cfg.nodes.push_back(endpoint(port));
+    return cfg;
+  }
+
+  node_system cfg_;
+  caf::actor_system sys_{cfg_};
+  coopcache::node node_;
+};
+
+void wait_until(clock::time_point when) {
+  std::this_thread::sleep_until(when - 300us); // sleep wakes late
+  while (clock::now() < when) {}
+}
+
+std::int64_t to_number(clock::time_point at) {
+  return at.time_since_epoch().count();
+}
+
+clock::time_point to_time(std::int64_t number) {
+  return clock::time_point{clock::duration{number}};
+}
+
+/// What clients of one node saw.
+struct seen {
+  std::size_t grants = 0;
+  std::size_t fewest = 0; ///< of one client
+  double longest = 0;     ///< wait, seconds
+  std::int64_t last = 0;  ///< when the last one gave the lock back
+};
+
+/// `count` clients lock from `begin` on, hold for 10 ms, and give back: once,
+/// or until `end`.
+seen contend(const registry& r, std::size_t count, clock::time_point begin,
+             clock::time_point end) {
+  std::vector<seen> each(count);
+  std::vector<std::thread> threads;
+  for (auto& mine : each)
+    threads.emplace_back([&] {
+      std::this_thread::sleep_until(begin);
+      do {
+        const auto asked = clock::now();
+        coopcache::lock_options options;
+        options.deadline = 60s;
+        auto got = r.lock("contended", options);
+        const auto start = clock::now();
+        if (!got)
+          return;
+        mine.longest = std::max(mine.longest, seconds_since(asked));
+        wait_until(start + hold);
+        mine.last = to_number(clock::now());
+        ++mine.grants;
+      } while (clock::now() < end);
+    });
+  for (auto& thread : threads)
+    thread.join();
+  seen all;
+  all.fewest = count == 0 ? 1'000'000 : each[0].grants;
+  for (const auto& one : each) {
+    all.grants += one.grants;
+    all.fewest = std::min(all.fewest, one.grants);
+    all.longest = std::max(all.longest, one.longest);
+    all.last = std::max(all.last, one.last);
+  }
+  return all;
+}
+
+/// A node that does what its parent says: "CLIENTS BEGIN END".
+void serve(std::istringstream& words) {
+  int own = 0;
+  std::vector<int> all;
+  words >> own;
+  for (int port = 0; words >> port;)
+    all.push_back(port);
+  member m{own, all};
+  const auto echo = m.registry().spawn_named(numbered("echo ", own),
+                                             [](caf::event_based_actor*) {
+                                               return caf::behavior{
+                                                 [](std::int32_t x) {
+                                                   return x;
+                                                 }};
+                                             });
+  std::cout << "ready" << std::endl;
+  std::size_t clients = 0;
+  for (std::int64_t begin = 0, end = 0; std::cin >> clients >> begin >> end;) {
+    const auto saw = contend(m.registry(), clients, to_time(begin),
+                             to_time(end));
+    std::cout << saw.grants << ' ' << saw.fewest << ' ' << saw.longest << ' '
+              << saw.last << std::endl;
+  }
+}
+
+// -- the cluster --------------------------------------------------------------
+
+/// Another process of this program, with its input and output.
+class helper {
+public:
+  explicit helper(const std::string& what) {
+    std::array<int, 2> in{}, out{};
+    if (pipe2(in.data(), O_CLOEXEC) != 0 || pipe2(out.data(), O_CLOEXEC) != 0)
+      throw std::runtime_error("no pipe");
+    const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
+    const auto argument = "--child=" + what;
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(in[0], 0);
+      dup2(out[1], 1);
+      execl(self.c_str(), self.c_str(), argument.c_str(), nullptr);
+      _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    in_ = fdopen(in[1], "w");
+    out_ = fdopen(out[0], "r");
+  }
+
+  ~helper() {
+    end();
+    std::fclose(in_);
+    std::fclose(out_);
+  }
+
+  helper(const helper&) = delete;
+  helper& operator=(const helper&) = delete;
+
+  void say(const std::string& line) const {
+    std::fprintf(in_, "%s\n", line.c_str());
+    std::fflush(in_);
+  }
+
+  [[nodiscard]] std::string hear() const {
+    std::array<char, 256> line{};
+    if (std::fgets(line.data(), line.size(), out_) == nullptr)
+      throw std::runtime_error("a node has ended");
+    return line.data();
+  }
+
+  void signal(int number) const {
+    kill(pid_, number);
+  }
+
+  void end() {
+    if (pid_ == 0)
+      return;
+    kill(pid_, SIGKILL);
+    waitpid(std::exchange(pid_, 0), nullptr, 0);
+  }
+
+private:
+  pid_t pid_ = 0;
+  std::FILE* in_ = nullptr;
+  std::FILE* out_ = nullptr;
+};
+
+std::vector<int> free_ports(std::size_t count) {
+  std::vector<int> result;
+  for (int port = 20'000 + getpid() % 10'000; result.size() < count; ++port) {
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(static_cast<std::uint16_t>(port));
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0)
+      result.push_back(port);
+    close(fd);
+  }
+  return result;
+}
+
+class cluster {
+public:
+  explicit cluster(std::size_t size) : ports_(free_ports(size)) {
+    for (std::size_t i = 1; i < size; ++i) {
+      auto what = numbered("member ", ports_[i]);
+      for (const int port : ports_)
+        what += numbered(" ", port);
+      others_.push_back(std::make_unique<helper>(what));
+    }
+    own_ = std::make_unique<member>(ports_[0], ports_);
+    for (const auto& one : others_)
+      static_cast<void>(one->hear());
+    await(size);
+  }
+
+  [[nodiscard]] registry here() const {
+    return own_->registry();
+  }
+
+  [[nodiscard]] caf::actor_system& system() const {
+    return own_->system();
+  }
+
+  [[nodiscard]] helper& other(std::size_t i) {
+    return *others_[i];
+  }
+
+  [[nodiscard]] std::size_t others() const noexcept {
+    return others_.size();
+  }
+
+  /// An actor of another node, which answers with what it gets.
+  [[nodiscard]] caf::actor echo() const {
+    return here().whereis(numbered("echo ", ports_[1]));
+  }
+
+  /// Waits for a view of so many; returns the seconds that it took.
+  double await(std::size_t size) const {
+    const auto begin = clock::now();
+    for (auto info = here().info();
+         !info.serving || info.members.size() != size; info = here().info()) {
+      if (seconds_since(begin) > 20)
+        throw std::runtime_error("no view of all");
+      std::this_thread::sleep_for(500us);
+    }
+    return seconds_since(begin);
+  }
+
+  /// A resource whose home is this node, or another one.
+  [[nodiscard]] std::string resource(bool own) const {
+    for (int i = 0;; ++i) {
+      auto name = numbered("r", i);
+      const auto lock = here().lock(name);
+      if (here().info().locks.empty() != own)
+        return name;
+      std::this_thread::sleep_for(2ms); // until the release has arrived
+    }
+  }
+
+  /// `clients` in all, spread over the nodes.
+  seen contend_everywhere(std::size_t clients, clock::duration length) {
+    const auto begin = clock::now() + 300ms;
+    const auto end = begin + length;
+    std::vector<std::size_t> shares(others_.size() + 1);
+    for (std::size_t i = 0; i < clients; ++i)
+      ++shares[i % shares.size()];
+    for (std::size_t i = 0; i < others_.size(); ++i) {
+      std::ostringstream line;
+      line << shares[i + 1] << ' ' << to_number(begin) << ' ' << to_number(end);
+      others_[i]->say(line.str());
+    }
+    auto all = contend(here(), shares[0], begin, end);
+    for (const auto& one : others_) {
+      std::istringstream in{one->hear()};
+      seen theirs;
+      in >> theirs.grants >> theirs.fewest >> theirs.longest >> theirs.last;
+      all.grants += theirs.grants;
+      all.fewest = std::min(all.fewest, theirs.fewest);
+      all.longest = std::max(all.longest, theirs.longest);
+      all.last = std::max(all.last, theirs.last);
+    }
+    all.last -= to_number(begin);
+    return all;
+  }
+
+private:
+  std::vector<int> ports_;
+  std::vector<std::unique_ptr<helper>> others_;
+  std::unique_ptr<member> own_;
+};
+
+// -- what is measured ---------------------------------------------------------
+
+double median(std::vector<double> all) {
+  std::sort(all.begin(), all.end());
+  return all[all.size() / 2];
+}
+
+void print(const std::string& name, double value) {
+  std::cout << name << ' ' << value << '\n';
+}
+
+/// Seconds of `f`, after a pause in which what came before has settled.
+template <class F>
+double time_of(F f) {
+  std::this_thread::sleep_for(500us);
+  const auto begin = clock::now();
+  f();
+  return seconds_since(begin);
+}
+
+double lock_once(const registry& r, const std::string& resource) {
+  std::optional<coopcache::reply<coopcache::held_lock>> got;
+  const auto seconds = time_of([&] { got.emplace(r.lock(resource)); });
+  if (!*got)
+    throw std::runtime_error(to_string(got->error()));
+  return seconds;
+}
+
+/// Uncontended locks, and a round trip of CAF's in between, so that all see the
+/// same moments of the machine.
+void measure_single(std::size_t size) {
+  cluster all{size};
+  const auto r = all.here();
+  const auto near = all.resource(true);
+  const auto far = size > 1 ? all.resource(false) : std::string{};
+  const auto echo = size > 1 ? all.echo() : caf::actor{};
+  caf::scoped_actor self{all.system()};
+  std::vector<double> home, remote, trip, name;
+  const auto idle = all.system().spawn([](caf::event_based_actor*) {
+    return caf::behavior{[](std::int32_t x) { return x; }};
+  });
+  for (int i = 0; i < 1'000; ++i) {
+    home.push_back(lock_once(r, near));
+    if (size > 1) {
+      remote.push_back(lock_once(r, far));
+      trip.push_back(time_of([&] {
+        coopcache::actor::request(&*self, echo, 10s, std::int32_t{1})
+          .receive([](std::int32_t) {}, [](const caf::error&) {});
+      }));
+    }
+    if (i % 4 == 0) {
+      name.push_back(
+        time_of([&] { static_cast<void>(r.register_name("bench", idle)); }));
+      static_cast<void>(r.unregister_name("bench"));
+    }
+  }
+  std::vector<double> found;
+  static_cast<void>(r.register_name("bench", idle));
+  for (int i = 0; i < 200; ++i) {
+    const auto begin = clock::now();
+    for (int j = 0; j < 1'000; ++j)
+      benchmark::DoNotOptimize(r.whereis("bench"));
+    found.push_back(seconds_since(begin) / 1'000);
+  }
+  caf::anon_send_exit(idle, caf::exit_reason::kill);
+  print("home", median(home));
+  if (size > 1) {
+    print("remote", median(remote));
+    print("trip", median(trip));
+  }
+  print("register", median(name));
+  print("whereis", median(found));
+}
+
+void measure_contended(std::size_t clients) {
+  cluster all{4};
+  const auto length = 5s;
+  const auto saw = all.contend_everywhere(clients, length);
+  print("rate", static_cast<double>(saw.grants)
+                  / (static_cast<double>(saw.last) / 1e9));
+  print("longest", saw.longest);
+  print("fewest",
+        static_cast<double>(saw.fewest)
+          / (static_cast<double>(saw.grants) / static_cast<double>(clients)));
+}
+
+void measure_once() {
+  cluster all{4};
+  const auto saw = all.contend_everywhere(32, clock::duration{-1});
+  print("grants", static_cast<double>(saw.grants));
+  print("last", static_cast<double>(saw.last) / 1e9);
+}
+
+void measure_detection() {
+  cluster all{4};
+  all.other(0).end();
+  print("killed", all.await(3));
+  all.other(1).signal(SIGSTOP);
+  print("frozen", all.await(2));
+}
+
+} // namespace
+
+bool run_cluster_child(const std::string& what) {
+  std::istringstream words{what};
+  std::string kind;
+  std::size_t number = 0;
+  words >> kind;
+  if (kind == "member") {
+    serve(words);
+    return true;
+  }
+  words >> number;
+  if (kind == "single")
+    measure_single(number);
+  else if (kind == "contended")
+    measure_contended(number);
+  else if (kind == "once")
+    measure_once();
+  else if (kind == "detection")
+    measure_detection();
+  else
+    return false;
+  return true;
+}
+
+void add_clusters() {
+  for (const auto* const size : {"1", "3", "5"})
+    add_process(std::string{"cluster/nodes:"} + size,
+                child_command(std::string{"single "} + size));
+  for (const auto* const clients : {"2", "8", "32"})
+    add_process(std::string{"contended/clients:"} + clients,
+                child_command(std::string{"contended "} + clients));
+  add_process("once/clients:32", child_command("once"));
+  add_process("detection", child_command("detection"));
+}
+
+} // namespace bench
