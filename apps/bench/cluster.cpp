@@ -108,6 +108,7 @@ struct seen {
   std::size_t grants = 0;
   std::size_t fewest = 0; ///< of one client
   double longest = 0;     ///< wait, seconds
+  double held = 0;        ///< seconds that they held it, together
   std::int64_t last = 0;  ///< when the last one gave the lock back
 };
 
@@ -130,6 +131,7 @@ seen contend(const registry& r, std::size_t count, clock::time_point begin,
           return;
         mine.longest = std::max(mine.longest, seconds_since(asked));
         wait_until(start + hold);
+        mine.held += seconds_since(start);
         mine.last = to_number(clock::now());
         ++mine.grants;
       } while (clock::now() < end);
@@ -142,6 +144,7 @@ seen contend(const registry& r, std::size_t count, clock::time_point begin,
     all.grants += one.grants;
     all.fewest = std::min(all.fewest, one.grants);
     all.longest = std::max(all.longest, one.longest);
+    all.held += one.held;
     all.last = std::max(all.last, one.last);
   }
   return all;
@@ -168,7 +171,7 @@ void serve(std::istringstream& words) {
     const auto saw = contend(m.registry(), clients, to_time(begin),
                              to_time(end));
     std::cout << saw.grants << ' ' << saw.fewest << ' ' << saw.longest << ' '
-              << saw.last << std::endl;
+              << saw.held << ' ' << saw.last << std::endl;
   }
 }
 
@@ -324,10 +327,12 @@ public:
     for (const auto& one : others_) {
       std::istringstream in{one->hear()};
       seen theirs;
-      in >> theirs.grants >> theirs.fewest >> theirs.longest >> theirs.last;
+      in >> theirs.grants >> theirs.fewest >> theirs.longest >> theirs.held
+        >> theirs.last;
       all.grants += theirs.grants;
       all.fewest = std::min(all.fewest, theirs.fewest);
       all.longest = std::max(all.longest, theirs.longest);
+      all.held += theirs.held;
       all.last = std::max(all.last, theirs.last);
     }
     all.last -= to_number(begin);
@@ -420,6 +425,7 @@ void measure_contended(std::size_t clients) {
   const auto saw = all.contend_everywhere(clients, length);
   print("rate", static_cast<double>(saw.grants)
                   / (static_cast<double>(saw.last) / 1e9));
+  print("held", saw.held / static_cast<double>(saw.grants));
   print("longest", saw.longest);
   print("fewest",
         static_cast<double>(saw.fewest)

@@ -684,7 +684,7 @@ private:
 };
 
 links::links(caf::actor_system& sys, settings from, links_owner& owner)
-  : sys_(sys), body_(std::make_shared<body>(sys, std::move(from), owner)) {
+  : body_(std::make_shared<body>(sys, std::move(from), owner)) {
   actor_ = sys.spawn<caf::detached>(
     [b = body_,
      ready = started_.get_future().share()](caf::event_based_actor* self) {

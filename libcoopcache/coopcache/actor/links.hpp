@@ -131,7 +131,6 @@ public:
 private:
   class body;
 
-  caf::actor_system& sys_;
   std::shared_ptr<body> body_;
   bool is_started_ = false;
   std::promise<void> started_; ///< the actor waits for it

@@ -277,9 +277,9 @@ void registry_core::perform(task& what) {
     [this](auto& one) {
       if constexpr (std::is_same_v<std::decay_t<decltype(one)>,
                                    cluster::effect>)
-        std::visit([this](const auto& effect) { perform(effect); }, one);
+        std::visit([this](const auto& effect) { this->perform(effect); }, one);
       else
-        perform(one);
+        this->perform(one);
     },
     what);
 }
