@@ -128,7 +128,17 @@ public:
   }
 
   /// Requires: has a value.
+  const T& operator*() const noexcept {
+    return *std::get_if<0>(&what_);
+  }
+
+  /// Requires: has a value.
   T* operator->() noexcept {
+    return std::get_if<0>(&what_);
+  }
+
+  /// Requires: has a value.
+  const T* operator->() const noexcept {
     return std::get_if<0>(&what_);
   }
 

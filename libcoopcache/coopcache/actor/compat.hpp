@@ -80,7 +80,7 @@ void respond(const caf::strong_actor_ptr& to, caf::message_id id, T&& x) {
 
 /// Sends a message in the name of `from`, from any thread.
 template <class... Ts>
-void send_as(const caf::actor& from, const caf::strong_actor_ptr& to,
+void post_as(const caf::actor& from, const caf::strong_actor_ptr& to,
              Ts&&... xs) {
   auto sender = caf::actor_cast<caf::strong_actor_ptr>(from);
 #if CAF_MAJOR_VERSION >= 1

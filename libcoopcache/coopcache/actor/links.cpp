@@ -111,7 +111,7 @@ public:
   /// Thread-safe.
   void send(const caf::strong_actor_ptr& to,
             const cluster::link_message& what) const {
-    send_as(port_, to, caf::forward_atom_v, encode(what));
+    post_as(port_, to, caf::forward_atom_v, encode(what));
   }
 
   /// Thread-safe.
@@ -312,7 +312,10 @@ private:
       return;
     const auto peer = at->second;
     lost_.erase(at);
-    log(log_level::warning, peer, "does not run any more");
+    if (owner_.leaves(peer))
+      log(log_level::info, peer, "has left");
+    else
+      log(log_level::warning, peer, "does not run any more");
     owner_.unlinked(peer, true);
   }
 

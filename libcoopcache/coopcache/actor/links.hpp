@@ -56,6 +56,9 @@ public:
   /// The link has gone. `dead`: the node's process does not run any more.
   virtual void unlinked(const core::node_id& peer, bool dead) = 0;
 
+  /// Whether that node has said that it leaves.
+  [[nodiscard]] virtual bool leaves(const core::node_id& peer) = 0;
+
   virtual void received(const core::node_id& from, cluster::message what) = 0;
 
   /// Each configured peer is linked, or could not be.

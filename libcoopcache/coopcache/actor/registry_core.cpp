@@ -308,6 +308,11 @@ void registry_core::unlinked(const core::node_id& peer, bool dead) {
   });
 }
 
+bool registry_core::leaves(const core::node_id& peer) {
+  const std::lock_guard guard{mutex_};
+  return machine_.members().leaves(peer);
+}
+
 void registry_core::received(const core::node_id& from, cluster::message what) {
   turn([&](auto& machine, const auto& at) {
     return machine.receive(from, std::move(what), at);

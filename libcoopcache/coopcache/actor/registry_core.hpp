@@ -269,6 +269,7 @@ private:
 
   void linked(const link& to) override;
   void unlinked(const core::node_id& peer, bool dead) override;
+  bool leaves(const core::node_id& peer) override;
   void received(const core::node_id& from, cluster::message what) override;
   void probed() override;
   void deliver(caf::mailbox_element_ptr what) override;

@@ -310,6 +310,11 @@ void membership::renew(const clocks& at, effects& out) {
   act(at, out);
 }
 
+bool membership::leaves(const core::node_id& who) const {
+  const auto at = peers_.find(who);
+  return at != peers_.end() && at->second.last.leaving;
+}
+
 bool membership::has_left() const noexcept {
   return leaving_
          && std::none_of(peers_.begin(), peers_.end(),

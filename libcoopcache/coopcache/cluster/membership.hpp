@@ -135,6 +135,9 @@ public:
     return leaving_;
   }
 
+  /// Whether a linked node has said that it leaves.
+  [[nodiscard]] bool leaves(const core::node_id& peer) const;
+
   /// Whether all other members have gone on without this node, which leaves.
   [[nodiscard]] bool has_left() const noexcept;
 
