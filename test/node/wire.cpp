@@ -45,7 +45,6 @@ std::vector<body> all_bodies() {
     lock_request{1, "r", "me", 2, true},
     lock_claim{3, "r", "me", 4},
     lock_release{5},
-    lock_released{6},
     lock_queued{7, 8},
     lock_granted{9, 10},
     lock_refused{11},

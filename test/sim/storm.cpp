@@ -528,8 +528,8 @@ void storm::trace(std::size_t node, const cluster::effect& what) const {
            + std::to_string(static_cast<int>(l->how));
   } else if (const auto* const x = std::get_if<cluster::lock_lost>(&what)) {
     line = "LOST " + std::to_string(x->request);
-  } else if (const auto* const u = std::get_if<cluster::unlock_answer>(&what)) {
-    line = "UNLOCKED " + std::to_string(u->request);
+  } else if (const auto* const u = std::get_if<cluster::lock_freed>(&what)) {
+    line = "FREED " + std::to_string(u->request);
   } else if (const auto* const n = std::get_if<cluster::name_answer>(&what)) {
     line = "NAME " + std::to_string(n->request) + " "
            + std::to_string(static_cast<int>(n->how));

@@ -455,7 +455,7 @@ void registry_core::perform(const cluster::lock_lost& what) {
          lock_lost{who.resource, who.requester, what.token});
 }
 
-void registry_core::perform(const cluster::unlock_answer& what) {
+void registry_core::perform(const cluster::lock_freed& what) {
   const std::lock_guard guard{tables_mutex_};
   held_.erase(what.request);
 }

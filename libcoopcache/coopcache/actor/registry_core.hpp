@@ -291,7 +291,7 @@ private:
   void perform(const cluster::drop_link& what);
   void perform(const cluster::lock_answer& what);
   void perform(const cluster::lock_lost& what);
-  void perform(const cluster::unlock_answer& what);
+  void perform(const cluster::lock_freed& what);
   void perform(const cluster::name_answer& what);
   void perform(const cluster::name_changed& what);
   void perform(const cluster::owner_told& what);

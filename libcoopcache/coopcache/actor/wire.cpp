@@ -125,11 +125,6 @@ bool inspect(Inspector& f, lock_release& x) {
 }
 
 template <class Inspector>
-bool inspect(Inspector& f, lock_released& x) {
-  return f.apply(x.seq);
-}
-
-template <class Inspector>
 bool inspect(Inspector& f, lock_queued& x) {
   return f.apply(x.seq) && f.apply(x.ticket);
 }

@@ -43,9 +43,8 @@ struct lock_lost {
   std::uint64_t token = 0;
 };
 
-/// Nothing is left of a lock: the home knows that it is free again, or it was
-/// lost before it was given back.
-struct unlock_answer {
+/// A lock was given back, as often as it was locked; or it was lost before.
+struct lock_freed {
   std::uint64_t request = 0; ///< that had got the lock
 };
 
@@ -87,7 +86,7 @@ struct view_changed {
 struct names_synced {};
 
 using effect = std::variant<
-  send_message, drop_link, lock_answer, lock_lost, unlock_answer, name_answer,
+  send_message, drop_link, lock_answer, lock_lost, lock_freed, name_answer,
   name_changed, owner_told, ask_resolver, view_changed, names_synced>;
 
 /// What a part of the registry wants: bodies for members, this one included,

@@ -57,23 +57,24 @@ unlocked lock_client::unlock(std::uint64_t request, wishes& out) {
   if (--mine.holds > 0)
     return mine.is == state::lost ? unlocked::lost : unlocked::counted;
   if (mine.is == state::lost) {
-    out.effects.emplace_back(unlock_answer{request});
-    erase(at);
+    free(at, out);
     return unlocked::lost;
   }
-  const auto held = held_.find(identity_of(mine.wish));
-  held->second.erase(request);
-  if (held->second.empty())
-    held_.erase(held);
-  mine.is = state::releasing;
-  to_home(mine, lock_release{at->first}, out);
+  to_home(mine, lock_release{request}, out);
+  free(at, out);
   return unlocked::released;
+}
+
+// What is on its way to the home is not told again: a home that never gets it
+// is no home any more, and the next one is not told of the lock.
+void lock_client::free(entries::iterator at, wishes& out) {
+  out.effects.emplace_back(lock_freed{at->first});
+  erase(at);
 }
 
 lock_client::entries::iterator lock_client::erase(entries::iterator at) {
   const auto& [request, mine] = *at;
   deadlines_.erase({mine.wish.deadline, request});
-  unclaimed_.erase(request);
   if (const auto held = held_.find(identity_of(mine.wish));
       held != held_.end()) {
     held->second.erase(request);
@@ -118,26 +119,13 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
 void lock_client::enter(const core::view& current, wishes& out) {
   homes_ = core::homes{current};
   for (const auto& [request, mine] : entries_) {
-    if (mine.is == state::releasing)
-      unclaimed_.insert(request);
-    else if (mine.is == state::waiting)
+    if (mine.is == state::waiting)
       ask(mine, out);
     else if (mine.is == state::held)
       to_home(mine,
               lock_claim{request, mine.wish.resource, mine.wish.requester,
                          mine.token},
               out);
-  }
-}
-
-void lock_client::home_is_ready(const core::node_id& home, wishes& out) {
-  const auto requests = unclaimed_;
-  for (const auto request : requests) {
-    const auto at = entries_.find(request);
-    if (homes_.of(at->second.wish.resource) != home)
-      continue;
-    out.effects.emplace_back(unlock_answer{request});
-    erase(at);
   }
 }
 
@@ -200,14 +188,6 @@ void lock_client::on(const lock_revoked& what, wishes& out) {
   const auto at = entries_.find(what.seq);
   if (at != entries_.end() && at->second.is == state::held)
     lose(at->second, out);
-}
-
-void lock_client::on(const lock_released& what, wishes& out) {
-  const auto at = entries_.find(what.seq);
-  if (at == entries_.end() || at->second.is != state::releasing)
-    return;
-  out.effects.emplace_back(unlock_answer{what.seq});
-  erase(at);
 }
 
 void lock_client::tick(core::instant now, verdict late, wishes& out) {

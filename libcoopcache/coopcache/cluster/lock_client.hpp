@@ -27,7 +27,7 @@ struct lock_wish {
 /// What `lock_client::unlock` has done.
 enum class unlocked : std::uint8_t {
   counted,  ///< it was locked several times, and still is
-  released, ///< the home is told; `unlock_answer` follows
+  released, ///< the home is told, the lock is free as soon as it hears it
   lost,     ///< it had been lost before
   not_held, ///< this client does not hold it
 };
@@ -64,9 +64,6 @@ public:
   /// Tells the homes of a new view what is held and who waits.
   void enter(const core::view& current, wishes& out);
 
-  /// All homes have been told, and know what is free.
-  void home_is_ready(const core::node_id& home, wishes& out);
-
   /// Takes all locks away: another side may grant them.
   void lose_all(wishes& out);
 
@@ -77,14 +74,13 @@ public:
   void on(const lock_refused& what, wishes& out);
   void on(const lock_queued& what);
   void on(const lock_revoked& what, wishes& out);
-  void on(const lock_released& what, wishes& out);
 
   /// Ends the wishes whose deadline has passed; `late` is their answer.
   void tick(core::instant now, verdict late, wishes& out);
 
   [[nodiscard]] core::instant next_wake() const noexcept;
 
-  enum class state : std::uint8_t { waiting, held, lost, releasing };
+  enum class state : std::uint8_t { waiting, held, lost };
 
   struct entry {
     lock_wish wish;
@@ -106,13 +102,13 @@ private:
   static identity identity_of(const lock_wish& wish);
   void to_home(const entry& of, body what, wishes& out) const;
   void ask(const entry& of, wishes& out) const;
+  void free(entries::iterator at, wishes& out);
   entries::iterator erase(entries::iterator at);
   void answer(entries::iterator at, verdict how, wishes& out);
   void lose(entry& held, wishes& out);
 
   core::homes homes_;
   entries entries_;
-  std::set<std::uint64_t> unclaimed_; ///< released, and not told to these homes
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost
   std::map<std::uint64_t, std::set<std::uint64_t>> by_client_;
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;

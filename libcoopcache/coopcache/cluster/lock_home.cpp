@@ -41,7 +41,6 @@ void lock_home::on(const core::node_id& from, const lock_release& what,
   const auto resource = locks_.remove(who);
   if (resource && open())
     serve(*resource, out);
-  out.send(from, lock_released{what.seq});
 }
 
 void lock_home::claims_end(const core::node_id& from, wishes& out) {

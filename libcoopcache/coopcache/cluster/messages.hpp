@@ -91,12 +91,6 @@ struct lock_release {
   friend bool operator==(const lock_release&, const lock_release&) = default;
 };
 
-struct lock_released {
-  std::uint64_t seq = 0;
-
-  friend bool operator==(const lock_released&, const lock_released&) = default;
-};
-
 struct lock_queued {
   std::uint64_t seq = 0;
   std::uint64_t ticket = 0;
@@ -232,8 +226,7 @@ struct states_ack {
 };
 
 /// What travels between members of one view, in order, once.
-using body = std::variant<lock_request, lock_claim, lock_release, lock_released,
-                          lock_queued, lock_granted, lock_refused, lock_revoked,
+using body = std::variant<lock_request, lock_claim, lock_release, lock_queued, lock_granted, lock_refused, lock_revoked,
                           name_request, name_cancel, name_reply, name_update,
                           name_ack, name_gone, name_claim, claims_end,
                           name_state, states_end, states_ack>;

@@ -221,7 +221,7 @@ void registry::dispatch(const core::node_id& from, const body& what,
       } else if constexpr (is_one_of<type, lock_queued>) {
         lock_client_.on(b);
       } else if constexpr (is_one_of<type, lock_granted, lock_refused,
-                                     lock_revoked, lock_released>) {
+                                     lock_revoked>) {
         lock_client_.on(b, wishes_);
       } else if constexpr (is_one_of<type, name_request, name_cancel, name_ack,
                                      states_ack>) {
@@ -236,7 +236,6 @@ void registry::dispatch(const core::node_id& from, const body& what,
         name_client_.on(from, b);
       } else if constexpr (is_one_of<type, states_end>) {
         name_client_.on(from, b, wishes_);
-        lock_client_.home_is_ready(from, wishes_);
       } else {
         static_assert(is_one_of<type, claims_end>);
         lock_home_.claims_end(from, wishes_);
