@@ -213,10 +213,12 @@ void registry_core::turn(F event) {
     tasks_.emplace_back(std::move(one));
   if (!syncs_.empty())
     answer_syncs(at);
-  const auto next = due();
   work(guard);
+  if (machine_.traffic().next_wake() != core::never)
+    busy_until_ = at.now + 100ms;
+  const auto next = due();
   guard.unlock();
-  wake(next - (at.now - table::precise_now()));
+  wake(next - (boot_now() - table::precise_now()));
 }
 
 // With `mutex_`.
@@ -263,7 +265,10 @@ core::instant registry_core::tick(core::instant monotonic) {
       wanted = net->next_wake();
   }
   const std::lock_guard guard{mutex_};
-  return std::min(wanted, due() - (boot_now() - monotonic));
+  const auto at = boot_now();
+  if (at < busy_until_)
+    wanted = std::min(wanted, monotonic + 20ms);
+  return std::min(wanted, due() - (at - monotonic));
 }
 
 void registry_core::wake(core::instant at) {

@@ -338,6 +338,9 @@ private:
   cluster::registry machine_;
   std::vector<task> tasks_;
   bool working_ = false;
+  /// Till then the ticker looks so often that nobody has to wake it for an
+  /// acknowledgement.
+  core::instant busy_until_;
   bool stopped_ = false;
   std::vector<pending_sync> syncs_;
 
