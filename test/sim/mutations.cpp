@@ -87,6 +87,19 @@ sim::tampering accept_stale_views() {
     };
 }
 
+/// A holder that agreed to hand its lock on to nobody does it nevertheless.
+void share_and_hand_on(const core::node_id&, const core::node_id&,
+                       cluster::message& what) {
+  auto* const p = std::get_if<cluster::packet>(&what);
+  if (p == nullptr)
+    return;
+  for (auto& one : p->bodies)
+    if (auto* const asked = std::get_if<cluster::lock_keep>(&one))
+      ++asked->token; // which is not the one that it knows
+    else if (auto* const answer = std::get_if<cluster::lock_kept>(&one))
+      --answer->token;
+}
+
 } // namespace
 
 TEST_CASE("the witnesses see what is wrong in each of these clusters") {
@@ -106,6 +119,7 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
      change<lock_granted>([](auto& g) { g.token &= ~std::uint64_t{7}; })},
     {"a home opens before all have told", 50, end_claims_early},
     {"messages of an old view count", 50, accept_stale_views()},
+    {"a lock is shared, and handed on all the same", 50, share_and_hand_on},
     {"names are not told to a new home", 20, lose<name_claim>(always)},
     {"a member skips a change of a name", 20,
      change<name_update>([i = 0u](auto& u) mutable {

@@ -67,21 +67,21 @@ public:
   }
 
   std::uint64_t lock(std::size_t node, const std::string& resource,
-                     nanos within = 1h) {
+                     nanos within = 1h, const std::string& requester = {}) {
     cluster::lock_wish wish;
     wish.request = ++last;
     wish.client = last;
     wish.resource = resource;
-    wish.requester = numbered("c", last);
+    wish.requester = requester.empty() ? numbered("c", last) : requester;
     wish.deadline = w.now() + within;
-    clients[last] = {node, resource};
+    clients[last] = {node, resource, wish.requester};
     w.lock(node, wish);
     return last;
   }
 
   void unlock(std::uint64_t request) {
-    const auto& [node, resource] = clients.at(request);
-    CHECK(w.unlock(node, request, resource, numbered("c", request))
+    const auto& [node, resource, requester] = clients.at(request);
+    CHECK(w.unlock(node, request, resource, requester)
           == cluster::unlocked::released);
   }
 
@@ -142,12 +142,18 @@ public:
         return r;
   }
 
+  struct client {
+    std::size_t node;
+    std::string resource;
+    std::string requester;
+  };
+
   world w;
   std::map<std::uint64_t, cluster::verdict> answers;
   std::map<std::uint64_t, std::uint64_t> tokens;
   std::vector<std::uint64_t> lost; ///< requests
   std::vector<cluster::owner_told> told;
-  std::map<std::uint64_t, std::pair<std::size_t, std::string>> clients;
+  std::map<std::uint64_t, client> clients;
   std::uint64_t last = 0;
   std::size_t views = 0;
   std::size_t questions = 0;
@@ -451,6 +457,92 @@ TEST_CASE("waiters are granted in the order in which they came") {
     CHECK(c.got(next));
     holder = next;
   }
+}
+
+TEST_CASE("the next waiter has a lock one trip after it was given back") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto r = c.resource_at(0);
+  auto holder = c.lock(1, r);
+  std::vector<std::uint64_t> waiting;
+  for (std::size_t i = 0; i < 6; ++i) {
+    c.w.run_for(5ms);
+    waiting.push_back(c.lock(1 + (i + 1) % 3, r));
+  }
+  auto token = c.tokens[holder];
+  for (const auto next : waiting) {
+    c.w.run_for(5ms);
+    c.unlock(holder);
+    c.w.run_for(1ms);
+    CHECK(c.got(next));
+    CHECK(c.tokens[next] > token);
+    token = c.tokens[next];
+    holder = next;
+  }
+}
+
+TEST_CASE("who is next and gives up does not keep others waiting") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto r = c.resource_at(0);
+  for (const bool crossing : {false, true}) {
+    const auto holder = c.lock(1, r);
+    c.w.run_for(5ms);
+    const auto first = c.lock(2, r);
+    c.w.run_for(5ms);
+    const auto second = c.lock(3, r);
+    c.w.run_for(5ms);
+    c.w.cancel(2, first);
+    if (!crossing)
+      c.w.run_for(5ms);
+    c.unlock(holder);
+    // At worst the home names the next one to a holder that has gone.
+    c.w.run_for(crossing ? 4ms : 1ms);
+    CHECK(c.answers[first] == cluster::verdict::cancelled);
+    CHECK(c.got(second));
+    c.unlock(second);
+    c.w.run_for(5ms);
+  }
+}
+
+TEST_CASE("who shares a lock with its holder does not wait for others") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto r = c.resource_at(0);
+  const auto holder = c.lock(1, r, 1h, "shared");
+  c.w.run_for(5ms);
+  const auto other = c.lock(2, r);
+  c.w.run_for(5ms);
+  const auto like = c.lock(3, r, 1h, "shared");
+  c.w.run_for(4ms); // request, keep, kept, granted
+  CHECK(c.got(like));
+  CHECK_FALSE(c.got(other));
+  c.unlock(holder);
+  c.w.run_for(5ms);
+  CHECK_FALSE(c.got(other));
+  c.unlock(like);
+  c.w.run_for(1ms);
+  CHECK(c.got(other));
+}
+
+TEST_CASE("a lock given back while another asks to share it is handed on") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto r = c.resource_at(0);
+  const auto holder = c.lock(1, r, 1h, "shared");
+  c.w.run_for(5ms);
+  const auto other = c.lock(2, r);
+  c.w.run_for(5ms);
+  const auto like = c.lock(3, r, 1h, "shared");
+  c.w.run_for(1500us); // the home has asked the holder to keep it
+  c.unlock(holder);
+  c.w.run_for(1ms);
+  CHECK(c.got(other));
+  c.w.run_for(5ms);
+  CHECK_FALSE(c.got(like));
+  c.unlock(other);
+  c.w.run_for(1ms);
+  CHECK(c.got(like));
 }
 
 TEST_CASE("the order of waiters outlives their home") {

@@ -57,8 +57,9 @@ public:
     return tally_;
   }
 
-  void planned(const cluster::registry::effects& all) override {
-    locks_.planned(all);
+  void planned(const world& w, std::size_t node,
+               const cluster::registry::effects& all) override {
+    locks_.planned(w, node, all);
   }
 
   void acted(const world& w, std::size_t node,
@@ -468,6 +469,15 @@ std::string text(const cluster::body& b) {
         return "lock_release " + std::to_string(x.seq);
       else if constexpr (std::is_same_v<type, cluster::lock_granted>)
         return "lock_granted " + std::to_string(x.seq);
+      else if constexpr (std::is_same_v<type, cluster::lock_next>)
+        return "lock_next " + std::to_string(x.seq) + " "
+               + std::to_string(x.next);
+      else if constexpr (std::is_same_v<type, cluster::lock_taken>)
+        return "lock_taken " + std::to_string(x.seq);
+      else if constexpr (std::is_same_v<type, cluster::lock_keep>)
+        return "lock_keep " + std::to_string(x.seq);
+      else if constexpr (std::is_same_v<type, cluster::lock_kept>)
+        return "lock_kept " + std::to_string(x.seq);
       else if constexpr (std::is_same_v<type, cluster::lock_revoked>)
         return "lock_revoked " + std::to_string(x.seq);
       else if constexpr (std::is_same_v<type, cluster::name_request>)

@@ -100,7 +100,14 @@ void lock_witness::client_gone(std::uint64_t client) {
 
 // What is granted and what is revoked in one turn goes to different nodes: the
 // order of the packets says nothing.
-void lock_witness::planned(const cluster::registry::effects& all) {
+void lock_witness::planned(const world& w, std::size_t node,
+                           const cluster::registry::effects& all) {
+  before_[node] = std::exchange(after_[node], {});
+  const auto& table = w.nodes()[node].machine->home_locks().table();
+  for (const auto& resource : table.resources())
+    if (const auto& all_holders = table.find(resource)->holders;
+        !all_holders.empty())
+      after_[node].emplace(resource, all_holders.front().requester);
   for (const auto& what : all) {
     const auto* const sent = std::get_if<cluster::send_message>(&what);
     const auto* const p = sent == nullptr
@@ -137,12 +144,12 @@ void lock_witness::acted(const world& w, std::size_t node,
   }
 }
 
-// What a home grants is checked when it first says so: what comes of it, and
-// when, is up to the network.
-void lock_witness::granting(const world& w, std::size_t home,
+// What a home grants, or a holder's node in its name, is checked when it is
+// first said: what comes of it, and when, is up to the network.
+void lock_witness::granting(const world& w, std::size_t by,
                             std::uint64_t request, std::uint64_t token) {
   const auto at = all_.find(request);
-  const auto& view = view_of(w, home);
+  const auto& view = view_of(w, by);
   if (at == all_.end() || !checked_.emplace(view.id, request).second
       || ended_.contains(request))
     return;
@@ -156,7 +163,7 @@ void lock_witness::granting(const world& w, std::size_t home,
             "a lock is granted to two in one view: " + wish.resource);
     if (strict_)
       require(holder.frozen, "a strict lock is granted to two: " + wish.resource
-                               + " by " + name_of(w, home) + " beside "
+                               + " by " + name_of(w, by) + " beside "
                                + name_of(w, other.node));
   }
   // Several that share it, granted in one turn, are seen in any order.
@@ -165,26 +172,37 @@ void lock_witness::granting(const world& w, std::size_t home,
     require(seen < token || (seen != token && requester == wish.requester),
             "a token has not grown: " + wish.resource);
   }
-  for (const auto& id : {w.nodes()[home].id, w.nodes()[at->second.node].id}) {
+  for (const auto& id : {w.nodes()[by].id, w.nodes()[at->second.node].id}) {
     auto& seen = seen_[{id, wish.resource}];
     seen = std::max(seen, std::pair{token, wish.requester});
   }
-  check_order(w, home, at->second);
+  check_order(w, by, at->second);
 }
 
-void lock_witness::check_order(const world& w, std::size_t home,
+void lock_witness::check_order(const world& w, std::size_t by,
                                const open_wish& mine) const {
-  const auto& table = w.nodes()[home].machine->home_locks().table();
-  const auto* const lock = table.find(mine.wish.resource);
-  // Who shares a lock with its holder waits for nobody.
-  if (!w.runs(mine.node) || lock == nullptr || lock->queue.empty()
-      || mine.wish.requester == "shared")
+  const auto& wish = mine.wish;
+  const auto& view = view_of(w, by);
+  const auto home = w.index_of(core::homes{view}.of(wish.resource));
+  if (!w.runs(mine.node) || !w.runs(home) || view_of(w, home) != view)
     return;
+  const auto& table = w.nodes()[home].machine->home_locks().table();
+  const auto* const lock = table.find(wish.resource);
+  // Who shares a lock with its holder waits for nobody.
+  if (lock == nullptr || lock->queue.empty() || wish.requester == "shared")
+    return;
+  const auto last = before_.find(home);
+  if (last != before_.end() && last->second.contains(wish.resource)
+      && last->second.at(wish.resource) == wish.requester)
+    return;
+  for (const auto& holder : lock->holders)
+    if (holder.requester == wish.requester && holder.who.seq != wish.request)
+      return;
   const auto& entries = w.nodes()[mine.node].machine->own_locks().all();
-  const auto entry = entries.find(mine.wish.request);
+  const auto entry = entries.find(wish.request);
   if (entry != entries.end() && entry->second.ticket != 0)
-    require(lock->queue.begin()->first > entry->second.ticket,
-            "somebody was overtaken: " + mine.wish.resource);
+    require(lock->queue.begin()->first >= entry->second.ticket,
+            "somebody was overtaken: " + wish.resource);
 }
 
 void lock_witness::granted(const world& w, std::size_t node,
@@ -193,9 +211,8 @@ void lock_witness::granted(const world& w, std::size_t node,
   const bool again = !w.nodes()[node].machine->own_locks().all().contains(
     what.request);
   if (again)
-    return; // counted with the first
-  if (core::homes{view_of(w, node)}.of(wish.resource) == w.nodes()[node].id)
-    granting(w, node, what.request, what.token);
+    return;                                    // counted with the first
+  granting(w, node, what.request, what.token); // unless it came from elsewhere
   auto& got = got_[{w.nodes()[node].id, wish.resource}];
   require(got < what.token, "a token has not grown: " + wish.resource);
   got = what.token;

@@ -49,7 +49,8 @@ public:
   void wished(const world& w, std::size_t node, const cluster::lock_wish& wish);
   void unlocked(std::uint64_t request);
   void client_gone(std::uint64_t client);
-  void planned(const cluster::registry::effects& all);
+  void planned(const world& w, std::size_t node,
+               const cluster::registry::effects& all);
   void acted(const world& w, std::size_t node, const cluster::effect& what);
   void crashed(std::size_t node);
   void on_time(const world& w) const;
@@ -76,10 +77,12 @@ private:
     cluster::lock_wish wish;
   };
 
-  void granting(const world& w, std::size_t home, std::uint64_t request,
+  /// Who holds what, as a home knew it after one of its turns.
+  using holders = std::map<std::string, std::string>;
+
+  void granting(const world& w, std::size_t by, std::uint64_t request,
                 std::uint64_t token);
-  void check_order(const world& w, std::size_t home,
-                   const open_wish& mine) const;
+  void check_order(const world& w, std::size_t by, const open_wish& mine) const;
   void granted(const world& w, std::size_t node,
                const cluster::lock_answer& what);
 
@@ -89,6 +92,8 @@ private:
   std::map<std::uint64_t, hold> holds_;
   std::set<std::uint64_t> revoked_; ///< the home has said so
   std::set<std::uint64_t> ended_;
+  std::map<std::size_t, holders> before_; ///< by home: before its last turn
+  std::map<std::size_t, holders> after_;
   std::set<std::pair<core::view_id, std::uint64_t>> checked_;
   /// The greatest token that a node has got.
   std::map<std::pair<core::node_id, std::string>, std::uint64_t> got_;

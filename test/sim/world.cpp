@@ -131,7 +131,7 @@ void world::plan_tick(std::size_t index) {
 void world::perform(std::size_t index, cluster::registry::effects all) {
   const auto life = nodes_[index].life;
   if (seen_by != nullptr)
-    seen_by->planned(all);
+    seen_by->planned(*this, index, all);
   for (auto& one : all) {
     if (nodes_[index].life != life || !runs(index))
       return;

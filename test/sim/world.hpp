@@ -50,7 +50,8 @@ public:
   virtual ~witness() = default;
 
   /// A machine has ended a turn, and wants all this.
-  virtual void planned(const cluster::registry::effects& all) = 0;
+  virtual void planned(const world& w, std::size_t node,
+                       const cluster::registry::effects& all) = 0;
   /// Before a node does what its machine wants.
   virtual void acted(const world& w, std::size_t node,
                      const cluster::effect& what) = 0;

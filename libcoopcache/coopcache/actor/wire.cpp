@@ -121,7 +121,7 @@ bool inspect(Inspector& f, lock_claim& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, lock_release& x) {
-  return f.apply(x.seq);
+  return f.apply(x.seq) && f.apply(x.handed_on);
 }
 
 template <class Inspector>
@@ -132,6 +132,27 @@ bool inspect(Inspector& f, lock_queued& x) {
 template <class Inspector>
 bool inspect(Inspector& f, lock_granted& x) {
   return f.apply(x.seq) && f.apply(x.token);
+}
+
+template <class Inspector>
+bool inspect(Inspector& f, lock_next& x) {
+  return f.apply(x.seq) && f.apply(x.node) && f.apply(x.next)
+         && f.apply(x.token);
+}
+
+template <class Inspector>
+bool inspect(Inspector& f, lock_taken& x) {
+  return f.apply(x.seq) && f.apply(x.resource) && f.apply(x.token);
+}
+
+template <class Inspector>
+bool inspect(Inspector& f, lock_keep& x) {
+  return f.apply(x.seq) && f.apply(x.token);
+}
+
+template <class Inspector>
+bool inspect(Inspector& f, lock_kept& x) {
+  return f.apply(x.seq) && f.apply(x.resource) && f.apply(x.token);
 }
 
 template <class Inspector>

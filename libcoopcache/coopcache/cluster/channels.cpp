@@ -5,6 +5,16 @@
 
 namespace coopcache::cluster {
 
+namespace {
+
+/// Whoever got the lock has told the home.
+bool may_wait(const body& what) {
+  const auto* const release = std::get_if<lock_release>(&what);
+  return release != nullptr && release->handed_on != 0;
+}
+
+} // namespace
+
 void channels::enter(const core::view& current, const core::node_id& self) {
   view_ = current.id;
   channels_.clear();
@@ -14,8 +24,14 @@ void channels::enter(const core::view& current, const core::node_id& self) {
 }
 
 void channels::send(const core::node_id& to, body what) {
-  if (const auto at = channels_.find(to); at != channels_.end())
-    at->second.kept.push_back(std::move(what));
+  const auto at = channels_.find(to);
+  if (at == channels_.end())
+    return;
+  auto& c = at->second;
+  const bool waits = may_wait(what);
+  c.kept.push_back(std::move(what));
+  if (!waits)
+    c.hurry = c.first + c.kept.size();
 }
 
 std::vector<body> channels::receive(const core::node_id& from, packet&& what,
@@ -61,7 +77,9 @@ void channels::flush_one(const core::view_id& view, const core::node_id& to,
   if (repeats)
     c.next = c.first;
   const auto end = c.first + c.kept.size();
-  if (c.next == end && now < c.acknowledge)
+  if (c.next < end)
+    c.acknowledge = std::min(c.acknowledge, now + acknowledge_after);
+  if (!repeats && c.next >= c.hurry && now < c.acknowledge)
     return;
   do {
     packet what{view, c.next, c.received, {}};

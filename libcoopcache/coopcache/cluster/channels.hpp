@@ -15,7 +15,8 @@ namespace coopcache::cluster {
 
 /// Carries bodies between the members of one view: in order, once, whatever
 /// the links lose, repeat or reorder. All that one turn has for a member goes
-/// into one packet.
+/// into one packet. What does not hurry waits for the next one, or for the next
+/// acknowledgement.
 ///
 /// A pure machine. Invariants:
 /// 1. What is received from a member is a prefix of what it sent in this view.
@@ -63,6 +64,7 @@ private:
     std::deque<body> kept;   ///< not acknowledged
     std::uint64_t first = 0; ///< position of the first of `kept`
     std::uint64_t next = 0;  ///< position of the first that was not sent
+    std::uint64_t hurry = 0; ///< position after the last that is not to wait
     std::uint64_t received = 0;
     std::map<std::uint64_t, body> early; ///< by position
     core::instant repeat = core::never;

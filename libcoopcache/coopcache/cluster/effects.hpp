@@ -85,9 +85,9 @@ struct view_changed {
 /// The replica of names is complete; sent once.
 struct names_synced {};
 
-using effect = std::variant<
-  send_message, drop_link, lock_answer, lock_lost, lock_freed, name_answer,
-  name_changed, owner_told, ask_resolver, view_changed, names_synced>;
+using effect = std::variant<send_message, drop_link, lock_answer, lock_lost,
+                            lock_freed, name_answer, name_changed, owner_told,
+                            ask_resolver, view_changed, names_synced>;
 
 /// What a part of the registry wants: bodies for members, this one included,
 /// and effects.

@@ -60,9 +60,18 @@ unlocked lock_client::unlock(std::uint64_t request, wishes& out) {
     free(at, out);
     return unlocked::lost;
   }
-  to_home(mine, lock_release{request}, out);
+  hand_on(mine, out);
   free(at, out);
   return unlocked::released;
+}
+
+void lock_client::hand_on(const entry& held, wishes& out) const {
+  lock_release release{held.wish.request};
+  if (held.next && may_hand_on_) {
+    release.handed_on = held.next->token;
+    out.send(held.next->node, lock_granted{held.next->next, held.next->token});
+  }
+  to_home(held, release, out);
 }
 
 // What is on its way to the home is not told again: a home that never gets it
@@ -110,7 +119,9 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
                                             own->second.end()};
   for (const auto request : requests) {
     const auto at = entries_.find(request);
-    if (at->second.is == state::waiting || at->second.is == state::held)
+    if (at->second.is == state::held)
+      hand_on(at->second, out);
+    else if (at->second.is == state::waiting)
       to_home(at->second, lock_release{request}, out);
     erase(at);
   }
@@ -118,7 +129,8 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
 
 void lock_client::enter(const core::view& current, wishes& out) {
   homes_ = core::homes{current};
-  for (const auto& [request, mine] : entries_) {
+  for (auto& [request, mine] : entries_) {
+    mine.next.reset();
     if (mine.is == state::waiting)
       ask(mine, out);
     else if (mine.is == state::held)
@@ -156,7 +168,8 @@ void lock_client::give_up(wishes& out) {
     cancel(request, out);
 }
 
-void lock_client::on(const lock_granted& what, wishes& out) {
+void lock_client::on(const core::node_id& from, const lock_granted& what,
+                     wishes& out) {
   const auto at = entries_.find(what.seq);
   if (at == entries_.end() || at->second.is != state::waiting)
     return;
@@ -168,6 +181,8 @@ void lock_client::on(const lock_granted& what, wishes& out) {
   held_[identity_of(mine.wish)].insert(what.seq);
   out.effects.emplace_back(
     lock_answer{what.seq, verdict::done, what.token, what.seq});
+  if (homes_.of(mine.wish.resource) != from)
+    to_home(mine, lock_taken{what.seq, mine.wish.resource, what.token}, out);
 }
 
 void lock_client::on(const lock_refused& what, wishes& out) {
@@ -182,6 +197,30 @@ void lock_client::on(const lock_queued& what) {
   const auto at = entries_.find(what.seq);
   if (at != entries_.end())
     at->second.ticket = what.ticket;
+}
+
+// The home counts the request among the holders, also one that still waits to
+// be handed the lock. That it has gone may not have been sent yet.
+void lock_client::on(const core::node_id& home, const lock_next& what,
+                     wishes& out) {
+  const auto at = entries_.find(what.seq);
+  if (at != entries_.end() && at->second.is != state::lost)
+    at->second.next = what;
+  else
+    out.send(home, lock_release{what.seq});
+}
+
+void lock_client::on(const core::node_id& home, const lock_keep& what,
+                     wishes& out) {
+  const auto at = entries_.find(what.seq);
+  if (at == entries_.end() || at->second.is == state::lost) {
+    out.send(home, lock_release{what.seq});
+    return;
+  }
+  auto& mine = at->second;
+  if (mine.next && mine.next->token == what.token)
+    mine.next.reset();
+  to_home(mine, lock_kept{what.seq, mine.wish.resource, what.token}, out);
 }
 
 void lock_client::on(const lock_revoked& what, wishes& out) {

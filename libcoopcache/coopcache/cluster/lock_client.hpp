@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -64,15 +65,22 @@ public:
   /// Tells the homes of a new view what is held and who waits.
   void enter(const core::view& current, wishes& out);
 
+  /// Whether this node may grant now, on behalf of homes.
+  void may_hand_on(bool may) noexcept {
+    may_hand_on_ = may;
+  }
+
   /// Takes all locks away: another side may grant them.
   void lose_all(wishes& out);
 
   /// Ends all wishes, too: the node leaves.
   void give_up(wishes& out);
 
-  void on(const lock_granted& what, wishes& out);
+  void on(const core::node_id& from, const lock_granted& what, wishes& out);
   void on(const lock_refused& what, wishes& out);
   void on(const lock_queued& what);
+  void on(const core::node_id& home, const lock_next& what, wishes& out);
+  void on(const core::node_id& home, const lock_keep& what, wishes& out);
   void on(const lock_revoked& what, wishes& out);
 
   /// Ends the wishes whose deadline has passed; `late` is their answer.
@@ -87,7 +95,8 @@ public:
     state is = state::waiting;
     std::uint64_t ticket = 0;
     std::uint64_t token = 0;
-    std::uint64_t holds = 0; ///< times that it was locked
+    std::uint64_t holds = 0;       ///< times that it was locked
+    std::optional<lock_next> next; ///< whom to hand it on to
   };
 
   /// By request.
@@ -102,12 +111,14 @@ private:
   static identity identity_of(const lock_wish& wish);
   void to_home(const entry& of, body what, wishes& out) const;
   void ask(const entry& of, wishes& out) const;
+  void hand_on(const entry& held, wishes& out) const;
   void free(entries::iterator at, wishes& out);
   entries::iterator erase(entries::iterator at);
   void answer(entries::iterator at, verdict how, wishes& out);
   void lose(entry& held, wishes& out);
 
   core::homes homes_;
+  bool may_hand_on_ = false;
   entries entries_;
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost
   std::map<std::uint64_t, std::set<std::uint64_t>> by_client_;

@@ -5,6 +5,8 @@
 #include "coopcache/core/view.hpp"
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <set>
 #include <string>
 
@@ -22,6 +24,7 @@ namespace coopcache::cluster {
 /// 2. Who waits is granted in the order of tickets, but for those of the
 ///    requester that already holds.
 /// 3. Tokens grow, also across homes and views.
+/// 4. While the node of a holder may hand a lock on, nobody else is granted it.
 class lock_home {
 public:
   explicit lock_home(const numbers& tokens)
@@ -34,6 +37,8 @@ public:
   void on(const core::node_id& from, const lock_request& what, wishes& out);
   void on(const core::node_id& from, const lock_claim& what);
   void on(const core::node_id& from, const lock_release& what, wishes& out);
+  void on(const core::node_id& from, const lock_taken& what, wishes& out);
+  void on(const core::node_id& from, const lock_kept& what, wishes& out);
 
   /// All claims of `from` have come.
   void claims_end(const core::node_id& from, wishes& out);
@@ -55,15 +60,28 @@ private:
     return may_ && expected_.empty();
   }
 
+  /// The holder's node was told to grant the lock to the one who is next.
+  struct promise {
+    core::lock_key holder;
+    core::lock_key next;
+    std::uint64_t token = 0;
+    bool withdrawn = false; ///< the holder's node was asked not to
+    bool handed_on = false; ///< the holder has gone, and said so
+    bool taken = false;     ///< the next one has said so
+  };
+
   void serve(const std::string& resource, wishes& out);
+  [[nodiscard]] bool keep_promise(const std::string& resource, wishes& out);
+  void name_next(const std::string& resource, wishes& out);
   void serve_all(wishes& out);
   void refuse_once(const std::string& resource, wishes& out);
 
   core::locks locks_;
   numbers tokens_;
   numbers tickets_;
-  std::set<core::node_id> expected_; ///< have not told all
-  std::set<core::lock_key> once_;    ///< not to be queued
+  std::set<core::node_id> expected_;                     ///< have not told all
+  std::set<core::lock_key> once_;                        ///< not to be queued
+  std::map<std::string, promise, std::less<>> promises_; ///< by resource
   bool may_ = false;
 };
 

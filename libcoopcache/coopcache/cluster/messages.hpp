@@ -87,6 +87,8 @@ struct lock_claim {
 /// Gives a lock back, or takes a request back.
 struct lock_release {
   std::uint64_t seq = 0;
+  /// The token with which `lock_next` had it handed on; 0: it was not.
+  std::uint64_t handed_on = 0;
 
   friend bool operator==(const lock_release&, const lock_release&) = default;
 };
@@ -103,6 +105,45 @@ struct lock_granted {
   std::uint64_t token = 0;
 
   friend bool operator==(const lock_granted&, const lock_granted&) = default;
+};
+
+/// Tells the only holder who is next. Its node grants the lock there when it is
+/// given back, on behalf of the home: one trip instead of two.
+struct lock_next {
+  std::uint64_t seq = 0;  ///< of the holder
+  core::node_id node;     ///< of who is next
+  std::uint64_t next = 0; ///< its request
+  std::uint64_t token = 0;
+
+  friend bool operator==(const lock_next&, const lock_next&) = default;
+};
+
+/// The lock was handed on to the sender, which tells the home at once; that its
+/// holder has gone need not hurry.
+struct lock_taken {
+  std::uint64_t seq = 0;
+  std::string resource;
+  std::uint64_t token = 0; ///< as in `lock_next`
+
+  friend bool operator==(const lock_taken&, const lock_taken&) = default;
+};
+
+/// Takes `lock_next` back, because somebody is to share the lock with its
+/// holder.
+struct lock_keep {
+  std::uint64_t seq = 0;
+  std::uint64_t token = 0; ///< as in `lock_next`
+
+  friend bool operator==(const lock_keep&, const lock_keep&) = default;
+};
+
+/// The holder will hand the lock on to nobody.
+struct lock_kept {
+  std::uint64_t seq = 0;
+  std::string resource;
+  std::uint64_t token = 0; ///< as in `lock_keep`
+
+  friend bool operator==(const lock_kept&, const lock_kept&) = default;
 };
 
 /// It is taken, and the request was not to be queued.
@@ -226,10 +267,11 @@ struct states_ack {
 };
 
 /// What travels between members of one view, in order, once.
-using body = std::variant<lock_request, lock_claim, lock_release, lock_queued, lock_granted, lock_refused, lock_revoked,
-                          name_request, name_cancel, name_reply, name_update,
-                          name_ack, name_gone, name_claim, claims_end,
-                          name_state, states_end, states_ack>;
+using body = std::variant<
+  lock_request, lock_claim, lock_release, lock_queued, lock_granted, lock_next,
+  lock_taken, lock_keep, lock_kept, lock_refused, lock_revoked, name_request,
+  name_cancel, name_reply, name_update, name_ack, name_gone, name_claim,
+  claims_end, name_state, states_end, states_ack>;
 
 /// All that one turn has for one member.
 struct packet {

@@ -214,14 +214,17 @@ void registry::dispatch(const core::node_id& from, const body& what,
   std::visit(
     [&](const auto& b) {
       using type = std::decay_t<decltype(b)>;
-      if constexpr (is_one_of<type, lock_request, lock_release>) {
+      if constexpr (is_one_of<type, lock_request, lock_release, lock_taken,
+                              lock_kept>) {
         lock_home_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, lock_claim>) {
         lock_home_.on(from, b);
+      } else if constexpr (is_one_of<type, lock_granted, lock_next,
+                                     lock_keep>) {
+        lock_client_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, lock_queued>) {
         lock_client_.on(b);
-      } else if constexpr (is_one_of<type, lock_granted, lock_refused,
-                                     lock_revoked>) {
+      } else if constexpr (is_one_of<type, lock_refused, lock_revoked>) {
         lock_client_.on(b, wishes_);
       } else if constexpr (is_one_of<type, name_request, name_cancel, name_ack,
                                      states_ack>) {
@@ -276,6 +279,7 @@ bool registry::grants(core::instant now) const noexcept {
 
 void registry::update_grants(const clocks& at) {
   const bool may = grants(at.now);
+  lock_client_.may_hand_on(may);
   lock_home_.grants(may, wishes_);
   name_home_.grants(may, wishes_);
   if (at.now >= holds_until())

@@ -69,6 +69,12 @@ public:
     return result;
   }
 
+  /// Who would be granted next; null if nobody can be.
+  [[nodiscard]] const lock_key* next_to_hold(const std::string& resource) const;
+
+  /// Grants it to that one. REQUIRES: it is `next_to_hold`.
+  void promote(const std::string& resource, const grant& to);
+
   /// Leaves one requester of each resource the holder: the one with the
   /// greatest token. Returns the others, which are forgotten.
   [[nodiscard]] std::vector<lock_key> settle();
@@ -97,15 +103,16 @@ public:
   struct lock {
     std::vector<holder> holders;
     std::map<std::uint64_t, waiter> queue; ///< by ticket
+
+    [[nodiscard]] bool is_held_by(std::string_view requester) const {
+      return !holders.empty() && holders.front().requester == requester;
+    }
   };
 
   /// Null if nobody holds it or waits for it.
   [[nodiscard]] const lock* find(std::string_view resource) const;
 
 private:
-  [[nodiscard]] const lock_key* next_to_hold(const std::string& resource) const;
-  void promote(const std::string& resource, const grant& to);
-
   std::map<std::string, lock, std::less<>> locks_;
 
   struct place {
