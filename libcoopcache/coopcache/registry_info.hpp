@@ -48,9 +48,9 @@ struct lock_client_info {
   std::string requester;
   std::string node;
   std::uint64_t token = 0; ///< 0: it waits
-  /// For so long it has held or waited, as far as this node knows: from a view
-  /// change on, a new home counts anew.
-  std::chrono::milliseconds since{0};
+  /// For so long it has held or waited, as far as this node knows: after a view
+  /// change the new home counts anew.
+  std::chrono::milliseconds age{0};
 };
 
 /// For CAF.
@@ -58,7 +58,7 @@ template <class Inspector>
 bool inspect(Inspector& f, lock_client_info& x) {
   return f.object(x).fields(f.field("requester", x.requester),
                             f.field("node", x.node), f.field("token", x.token),
-                            f.field("since", x.since));
+                            f.field("age", x.age));
 }
 
 /// A lock as its home knows it.

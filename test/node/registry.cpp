@@ -185,6 +185,15 @@ TEST_CASE("a lock excludes, is queued for, and has a growing token") {
     const auto all = h.registry.info().locks;
     return all.size() == 1 && all[0].queue.size() == 1;
   }));
+  CHECK(eventually([&] {
+    const auto info = h.registry.info();
+    return info.locks[0].queue[0].age >= 30ms
+           && info.locks[0].holders[0].age > info.locks[0].queue[0].age
+           && info.own_locks.size() == 2;
+  }));
+  for (const auto& one : h.registry.info().own_locks)
+    for (const auto& client : one.queue)
+      CHECK(client.age >= 30ms);
   const auto token = first->token();
   CHECK(first->unlock());
   CHECK_FALSE(first->unlock());

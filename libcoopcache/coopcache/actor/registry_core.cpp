@@ -940,11 +940,16 @@ registry_info registry_core::info() const {
       result.links.push_back(
         {one.endpoint, one.peer, one.configured, one.linked, one.trouble});
   const std::lock_guard guard{mutex_};
+  const auto now = boot_now();
+  const auto age = [&](core::instant since) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::max(now, since) - since);
+  };
   const auto& view = machine_.members().current();
   result.view = view.id.number;
   for (const auto& id : view.members)
     result.members.push_back(member(id));
-  result.serving = machine_.grants(boot_now());
+  result.serving = machine_.grants(now);
   result.synced = machine_.names().synced();
   for (const auto& [name, record] : machine_.names().replica().all())
     result.names.push_back({name, record.owner.node.name});
@@ -954,15 +959,17 @@ registry_info registry_core::info() const {
     one.resource = resource;
     const auto* const lock = table.find(resource);
     for (const auto& holder : lock->holders)
-      one.holders.push_back(
-        {holder.requester, holder.who.node.name, holder.token, {}});
+      one.holders.push_back({holder.requester, holder.who.node.name,
+                             holder.token, age(holder.since)});
     for (const auto& [ticket, waiter] : lock->queue)
-      one.queue.push_back({waiter.requester, waiter.who.node.name, 0, {}});
+      one.queue.push_back(
+        {waiter.requester, waiter.who.node.name, 0, age(waiter.since)});
   }
   for (const auto& [request, mine] : machine_.own_locks().all()) {
     auto& one = result.own_locks.emplace_back();
     one.resource = mine.wish.resource;
-    lock_client_info client{mine.wish.requester, self_.name, mine.token, {}};
+    lock_client_info client{mine.wish.requester, self_.name, mine.token,
+                            age(mine.since)};
     using state = cluster::lock_client::state;
     (mine.is == state::waiting ? one.queue : one.holders)
       .push_back(std::move(client));

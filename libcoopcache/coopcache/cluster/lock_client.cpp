@@ -37,6 +37,7 @@ void lock_client::lock(lock_wish wish, wishes& out) {
     deadlines_.emplace(wish.deadline, request);
   entry made;
   made.wish = std::move(wish);
+  made.since = now_;
   const auto at = entries_.emplace(request, std::move(made)).first;
   ask(at->second, out);
 }
@@ -178,6 +179,7 @@ void lock_client::on(const core::node_id& from, const lock_granted& what,
   mine.is = state::held;
   mine.token = what.token;
   mine.holds = 1;
+  mine.since = now_;
   held_[identity_of(mine.wish)].insert(what.seq);
   out.effects.emplace_back(
     lock_answer{what.seq, verdict::done, what.token, what.seq});

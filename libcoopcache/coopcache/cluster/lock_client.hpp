@@ -45,6 +45,11 @@ enum class unlocked : std::uint8_t {
 ///    are not given back.
 class lock_client {
 public:
+  /// The time from now on.
+  void note_time(core::instant now) noexcept {
+    now_ = now;
+  }
+
   /// A client that already holds it gets it at once, and has to give it back
   /// once more.
   void lock(lock_wish wish, wishes& out);
@@ -95,7 +100,8 @@ public:
     state is = state::waiting;
     std::uint64_t ticket = 0;
     std::uint64_t token = 0;
-    std::uint64_t holds = 0;       ///< times that it was locked
+    std::uint64_t holds = 0; ///< times that it was locked
+    core::instant since{};   ///< when it was asked for; held: when it was got
     std::optional<lock_next> next; ///< whom to hand it on to
   };
 
@@ -119,6 +125,7 @@ private:
 
   core::homes homes_;
   bool may_hand_on_ = false;
+  core::instant now_{};
   entries entries_;
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost
   std::map<std::uint64_t, std::set<std::uint64_t>> by_client_;

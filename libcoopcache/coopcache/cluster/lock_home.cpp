@@ -5,7 +5,7 @@
 namespace coopcache::cluster {
 
 void lock_home::enter(const core::view& current) {
-  locks_ = {};
+  locks_.clear();
   once_.clear();
   promises_.clear();
   tokens_.enter(current.id);

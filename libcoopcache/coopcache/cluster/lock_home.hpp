@@ -2,6 +2,7 @@
 
 #include "coopcache/cluster/effects.hpp"
 #include "coopcache/core/locks.hpp"
+#include "coopcache/core/time.hpp"
 #include "coopcache/core/view.hpp"
 
 #include <cstdint>
@@ -29,6 +30,11 @@ class lock_home {
 public:
   explicit lock_home(const numbers& tokens)
     : tokens_(tokens), tickets_(tokens) {
+  }
+
+  /// The time from now on: how long somebody waits is told with the table.
+  void note_time(core::instant now) noexcept {
+    locks_.note_time(now);
   }
 
   /// Forgets everything, and waits for the claims of all members.

@@ -169,6 +169,8 @@ registry::effects registry::resolved(std::uint64_t question, winner who,
 
 // A node that was stopped must not act on what it was allowed before.
 void registry::begin(const clocks& at) {
+  lock_client_.note_time(at.now);
+  lock_home_.note_time(at.now);
   if (!grants(at.now))
     update_grants(at);
 }

@@ -27,7 +27,7 @@ void locks::wait(const lock_key& who, std::string_view resource,
   auto& waiters = locks_[name].queue;
   while (ticket == 0 || waiters.contains(ticket))
     ++ticket;
-  waiters.emplace(ticket, waiter{who, std::string{requester}});
+  waiters.emplace(ticket, waiter{who, std::string{requester}, now_});
   places_.emplace(who, place{std::move(name), ticket});
 }
 
@@ -35,7 +35,7 @@ void locks::hold(const lock_key& who, std::string_view resource,
                  std::string_view requester, std::uint64_t token) {
   std::string name{resource};
   if (places_.emplace(who, place{name, 0}).second)
-    locks_[name].holders.push_back({who, std::string{requester}, token});
+    locks_[name].holders.push_back({who, std::string{requester}, token, now_});
 }
 
 std::optional<std::string> locks::remove(const lock_key& who) {
@@ -67,7 +67,7 @@ void locks::promote(const std::string& resource, const grant& to) {
   auto& [holders, waiters] = locks_.find(resource)->second;
   const auto fit = first_fit(waiters, holders);
   places_.find(to.who)->second.ticket = 0;
-  holders.push_back({to.who, std::move(fit->second.requester), to.token});
+  holders.push_back({to.who, std::move(fit->second.requester), to.token, now_});
   waiters.erase(fit);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "coopcache/core/time.hpp"
 #include "coopcache/core/view.hpp"
 
 #include <cstddef>
@@ -40,6 +41,16 @@ public:
     lock_key who;
     std::uint64_t token = 0;
   };
+
+  /// The time from now on, for `since`.
+  void note_time(instant now) noexcept {
+    now_ = now;
+  }
+
+  void clear() noexcept {
+    locks_.clear();
+    places_.clear();
+  }
 
   /// Adds a waiter. A ticket that is taken already counts as the next free one.
   void wait(const lock_key& who, std::string_view resource,
@@ -93,11 +104,13 @@ public:
     lock_key who;
     std::string requester;
     std::uint64_t token = 0;
+    instant since{}; ///< when it became a holder here
   };
 
   struct waiter {
     lock_key who;
     std::string requester;
+    instant since{}; ///< when it became known here
   };
 
   struct lock {
@@ -121,6 +134,7 @@ private:
   };
 
   std::map<lock_key, place> places_;
+  instant now_{};
 };
 
 } // namespace coopcache::core
