@@ -50,7 +50,7 @@ std::vector<body> all_bodies() {
     lock_keep{6, 8},
     lock_kept{6, "r", 8},
     lock_queued{7, 8},
-    lock_granted{9, 10},
+    lock_granted{9, 10, true},
     lock_refused{11},
     lock_revoked{12},
     name_request{13, name_action::remove, "n", a_record().owner, 14, "x",

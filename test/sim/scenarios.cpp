@@ -525,6 +525,31 @@ TEST_CASE("who shares a lock with its holder does not wait for others") {
   CHECK(c.got(other));
 }
 
+TEST_CASE("who was handed a lock can share it, and hand it on") {
+  for (const std::size_t first : sizes{0, 1}) { // the home itself, and another
+    cluster_of c{4};
+    c.w.change_weather({1ms, 1ms, 0, false, 0});
+    const auto r = c.resource_at(0);
+    const auto holder = c.lock(first, r);
+    c.w.run_for(5ms);
+    const auto second = c.lock(2, r, 1h, "shared");
+    c.w.run_for(5ms);
+    c.unlock(holder);
+    c.w.run_for(5ms);
+    CHECK(c.got(second));
+    const auto third = c.lock(3, r);
+    c.w.run_for(5ms);
+    const auto like = c.lock(1, r, 1h, "shared");
+    c.w.run_for(4ms);
+    CHECK(c.got(like));
+    c.unlock(like);
+    c.w.run_for(5ms);
+    c.unlock(second);
+    c.w.run_for(1ms);
+    CHECK(c.got(third));
+  }
+}
+
 TEST_CASE("a lock given back while another asks to share it is handed on") {
   cluster_of c{4};
   c.w.change_weather({1ms, 1ms, 0, false, 0});

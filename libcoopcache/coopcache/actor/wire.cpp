@@ -131,7 +131,7 @@ bool inspect(Inspector& f, lock_queued& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, lock_granted& x) {
-  return f.apply(x.seq) && f.apply(x.token);
+  return f.apply(x.seq) && f.apply(x.token) && f.apply(x.handed_on);
 }
 
 template <class Inspector>

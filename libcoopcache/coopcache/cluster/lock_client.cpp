@@ -70,7 +70,8 @@ void lock_client::hand_on(const entry& held, wishes& out) const {
   lock_release release{held.wish.request};
   if (held.next && may_hand_on_) {
     release.handed_on = held.next->token;
-    out.send(held.next->node, lock_granted{held.next->next, held.next->token});
+    out.send(held.next->node,
+             lock_granted{held.next->next, held.next->token, true});
   }
   to_home(held, release, out);
 }
@@ -169,8 +170,7 @@ void lock_client::give_up(wishes& out) {
     cancel(request, out);
 }
 
-void lock_client::on(const core::node_id& from, const lock_granted& what,
-                     wishes& out) {
+void lock_client::on(const lock_granted& what, wishes& out) {
   const auto at = entries_.find(what.seq);
   if (at == entries_.end() || at->second.is != state::waiting)
     return;
@@ -183,7 +183,7 @@ void lock_client::on(const core::node_id& from, const lock_granted& what,
   held_[identity_of(mine.wish)].insert(what.seq);
   out.effects.emplace_back(
     lock_answer{what.seq, verdict::done, what.token, what.seq});
-  if (homes_.of(mine.wish.resource) != from)
+  if (what.handed_on)
     to_home(mine, lock_taken{what.seq, mine.wish.resource, what.token}, out);
 }
 

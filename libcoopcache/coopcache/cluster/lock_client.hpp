@@ -81,7 +81,7 @@ public:
   /// Ends all wishes, too: the node leaves.
   void give_up(wishes& out);
 
-  void on(const core::node_id& from, const lock_granted& what, wishes& out);
+  void on(const lock_granted& what, wishes& out);
   void on(const lock_refused& what, wishes& out);
   void on(const lock_queued& what);
   void on(const core::node_id& home, const lock_next& what, wishes& out);

@@ -103,6 +103,7 @@ struct lock_queued {
 struct lock_granted {
   std::uint64_t seq = 0;
   std::uint64_t token = 0;
+  bool handed_on = false; ///< by the holder before: the home is to be told
 
   friend bool operator==(const lock_granted&, const lock_granted&) = default;
 };

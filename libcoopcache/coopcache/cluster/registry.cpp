@@ -221,12 +221,12 @@ void registry::dispatch(const core::node_id& from, const body& what,
         lock_home_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, lock_claim>) {
         lock_home_.on(from, b);
-      } else if constexpr (is_one_of<type, lock_granted, lock_next,
-                                     lock_keep>) {
+      } else if constexpr (is_one_of<type, lock_next, lock_keep>) {
         lock_client_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, lock_queued>) {
         lock_client_.on(b);
-      } else if constexpr (is_one_of<type, lock_refused, lock_revoked>) {
+      } else if constexpr (is_one_of<type, lock_granted, lock_refused,
+                                     lock_revoked>) {
         lock_client_.on(b, wishes_);
       } else if constexpr (is_one_of<type, name_request, name_cancel, name_ack,
                                      states_ack>) {
