@@ -17,6 +17,14 @@ using namespace coopcache::test;
 
 namespace {
 
+sockaddr_in loopback(std::size_t port) {
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(static_cast<std::uint16_t>(port));
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return at;
+}
+
 /// Listens on an endpoint of the cluster's, and never says anything. With
 /// `full`, connections are not even accepted: a black hole.
 class silent_host {
@@ -25,10 +33,7 @@ public:
     : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     const int on = 1;
     setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_port = htons(static_cast<std::uint16_t>(port));
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto at = loopback(port);
     REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
     REQUIRE(listen(fd_, full ? 0 : 100) == 0);
     for (int i = 0; full && i < 4; ++i) { // fills the queue
@@ -51,6 +56,64 @@ public:
 private:
   int fd_;
   std::vector<int> callers_;
+};
+
+/// Answers every connection as a web server would, and closes it.
+class web_server {
+public:
+  explicit web_server(std::size_t port)
+    : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int on = 1;
+    setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    auto at = loopback(port);
+    REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
+    REQUIRE(listen(fd_, 100) == 0);
+    thread_ = std::thread{[this] {
+      const std::string text = "HTTP/1.1 400 Bad Request\r\n"
+                               "Content-Length: 0\r\n\r\n";
+      for (int fd; (fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
+        static_cast<void>(send(fd, text.data(), text.size(), MSG_NOSIGNAL));
+        close(fd);
+      }
+    }};
+  }
+
+  ~web_server() {
+    shutdown(fd_, SHUT_RDWR);
+    thread_.join();
+    close(fd_);
+  }
+
+  web_server(const web_server&) = delete;
+  web_server& operator=(const web_server&) = delete;
+
+private:
+  int fd_;
+  std::thread thread_;
+};
+
+/// A connection to a node, by somebody who says something else than a node.
+class caller {
+public:
+  explicit caller(std::size_t port)
+    : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    auto at = loopback(port);
+    REQUIRE(connect(fd_, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
+  }
+
+  ~caller() {
+    close(fd_);
+  }
+
+  caller(const caller&) = delete;
+  caller& operator=(const caller&) = delete;
+
+  void say(const std::string& text) const {
+    static_cast<void>(send(fd_, text.data(), text.size(), MSG_NOSIGNAL));
+  }
+
+private:
+  int fd_;
 };
 
 bool says(cluster& all, std::size_t i, const std::string& text) {
@@ -109,6 +172,62 @@ TEST_CASE("a peer that is not there, or never answers, harms nobody") {
     other.reset(); // what comes in its place is let in
     all.gather();
   }
+}
+
+TEST_CASE("a peer that is no node, or speaks another version, harms nobody") {
+  const struct {
+    std::string kind, trouble;
+  } table[] = {
+    {"stranger", "does not answer"},
+    {"newer", "another version of the protocol: 2 there, 1 here"},
+    {"web", "does not answer"},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.kind);
+    cluster all{{.nodes = 3}};
+    std::unique_ptr<process> other;
+    std::unique_ptr<web_server> web;
+    if (row.kind == "web") {
+      web = std::make_unique<web_server>(all.port(2));
+    } else {
+      other = std::make_unique<process>(std::vector<std::string>{COOPCACHE_PEER,
+                                                                 "--imposter="
+                                                                   + row.kind,
+                                                                 std::to_string(
+                                                                   all.port(
+                                                                     2))},
+                                        "/dev/null");
+      other->hear("ready");
+    }
+    for (std::size_t i = 0; i < 2; ++i)
+      all.start(i);
+    for (std::size_t i = 0; i < 2; ++i)
+      all.await_ready(i);
+    check_that_the_others_work(all);
+    CHECK(says(all, 0, all.endpoint(2) + " down: " + row.trouble));
+    CHECK(all.log(0).find(row.trouble) != std::string::npos);
+    other.reset();
+    web.reset(); // what comes in its place is let in
+    all.gather();
+  }
+}
+
+TEST_CASE("who knocks and is no node is no trouble") {
+  cluster all{{.nodes = 2}};
+  all.gather();
+  const auto before = std::stoi(all[0].ask("descriptors"));
+  for (const std::string& text :
+       {std::string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n"},
+        std::string(1000, '\xff'), std::string{}}) {
+    for (int i = 0; i < 20; ++i) {
+      const caller one{all.port(0)};
+      one.say(text);
+    }
+  }
+  check_that_the_others_work(all);
+  CHECK(within(15s, [&] {
+    return std::stoi(all[0].ask("descriptors")) <= before + 2;
+  }));
 }
 
 TEST_CASE("nodes of another cluster, or that see it otherwise, stay outside") {

@@ -163,6 +163,8 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
     CHECK(all[2].ask("whereis left") == "none");
     CHECK(all[1].ask("register both notify") == "ok");
     CHECK(all[2].ask("register both notify") == "ok");
+    CHECK(all[0].ask("register decided later") == "ok");
+    CHECK(all[2].ask("register decided later") == "ok");
     const auto begin = clock::now();
     f.net.cut_between(row.left, row.right, false);
     all.await_view(row.all);
@@ -188,7 +190,17 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
       });
     }));
     CHECK((owner == "at n1" || owner == "at n2"));
-    CHECK(all[owner == "at n1" ? 2 : 1].hear("lost-name") == "both conflict");
+    CHECK(all[owner == "at n1" ? 2 : 1].hear("lost-name both") == "conflict");
+    // A function of the application's keeps the one that was registered later.
+    CHECK(within(5s, [&] {
+      owner = all[0].ask("ask decided");
+      return std::all_of(row.all.begin(), row.all.end(), [&](auto i) {
+        return all[i].ask("ask decided") == owner;
+      });
+    }));
+    CHECK((owner == "at n0" || owner == "at n2"));
+    CHECK(all[owner == "at n0" ? 2 : 0].hear("lost-name decided")
+          == "conflict");
     all[0].ask("unlock ours");
     all[2].ask("unlock theirs");
     CHECK(lock(all, 1, "after").starts_with("token"));

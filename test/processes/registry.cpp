@@ -31,6 +31,20 @@ cluster& three() {
   return all;
 }
 
+/// Waits until a home has so many holders and waiters: "1 2".
+void await_queue(cluster& all, std::size_t home, const std::string& resource,
+                 const std::string& expected) {
+  if (within(5s,
+             [&] { return all[home].ask("queue " + resource) == expected; }))
+    return;
+  std::string seen;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    seen += all[i].ask("queue " + resource) + " in " + all[i].ask("view")
+            + "; ";
+  FAIL_CHECK(resource << " at n" << home << " is not " << expected << ": "
+                      << seen);
+}
+
 } // namespace
 
 TEST_CASE("three processes find each other") {
@@ -59,15 +73,29 @@ TEST_CASE("a name is found everywhere at once, until its owner ends") {
   CHECK(all[0].ask("unregister alpha") == "unknown_name");
 }
 
+TEST_CASE("an actor of another node is registered where it lives") {
+  auto& all = three();
+  CHECK(all[1].ask("register old exit") == "ok");
+  CHECK(all[0].ask("adopt new old") == "ok");
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(all[i].ask("whereis old") == "none");
+    CHECK(all[i].ask("ask new") == "at n1");
+  }
+  CHECK(all[2].ask("adopt alone nobody") == "unknown_name");
+  CHECK(all[1].ask("kill old") == "ok");
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(within(5s, [&] { return all[i].ask("whereis new") == "none"; }));
+}
+
 TEST_CASE("a lock is handed over from node to node, in order") {
   auto& all = three();
   const auto resource = all.resource_at(1);
   all[0].say("lock first " + resource + " - 20000");
   auto last = token(all[0].hear("first"));
   all[2].say("lock second " + resource + " - 20000");
-  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  await_queue(all, 1, resource, "1 1");
   all[1].say("lock third " + resource + " - 20000");
-  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 2"; }));
+  await_queue(all, 1, resource, "1 2");
   all[0].say("lock impatient " + resource + " - 100");
   CHECK(all[0].hear("impatient") == "timeout");
   CHECK(all[0].ask("unlock first") == "unlocked");
@@ -86,7 +114,7 @@ TEST_CASE("the holder is killed: the next waiter has the lock at once") {
   all[2].say("lock mine " + resource + " - 20000");
   const auto first = token(all[2].hear("mine"));
   all[0].say("lock next " + resource + " - 20000");
-  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  await_queue(all, 1, resource, "1 1");
   const auto begin = clock::now();
   all.kill(2);
   CHECK(token(all[0].hear("next")) > first);
@@ -102,7 +130,7 @@ TEST_CASE("the home is killed: holder and waiter keep their places") {
   all[0].say("lock mine " + resource + " - 20000");
   const auto first = token(all[0].hear("mine"));
   all[1].say("lock next " + resource + " - 20000");
-  CHECK(within(5s, [&] { return all[2].ask("queue " + resource) == "1 1"; }));
+  await_queue(all, 2, resource, "1 1");
   all.kill(2);
   const auto took = all.await_view({0, 1});
   MESSAGE("a view without the home after " << took.count() << " ms");
@@ -119,9 +147,9 @@ TEST_CASE("a waiter is killed: nothing is left of it") {
   all[0].say("lock mine " + resource + " - 20000");
   token(all[0].hear("mine"));
   all[1].say("lock next " + resource + " - 20000");
-  CHECK(within(5s, [&] { return all[0].ask("queue " + resource) == "1 1"; }));
+  await_queue(all, 0, resource, "1 1");
   all.kill(1);
-  CHECK(within(5s, [&] { return all[0].ask("queue " + resource) == "1 0"; }));
+  await_queue(all, 0, resource, "1 0");
   CHECK(all[0].ask("unlock mine") == "unlocked");
 }
 
@@ -149,16 +177,24 @@ TEST_CASE("a frozen node is left out within two seconds, and comes back") {
     all[frozen].say("lock mine " + resource + " - 20000");
     const auto first = token(all[frozen].hear("mine"));
     all[right].say("lock next " + resource + " - 20000");
-    CHECK(
-      within(5s, [&] { return all[left].ask("queue " + resource) == "1 1"; }));
+    await_queue(all, left, resource, "1 1");
+    CHECK(all[frozen].ask("register delta exit") == "ok");
     const auto begin = clock::now();
     all[frozen].signal(SIGSTOP);
     CHECK(token(all[right].hear("next")) > first);
     const auto took = since(begin);
     MESSAGE("left out after " << took.count() << " ms");
     CHECK(took <= 2000ms);
+    for (const auto i : {left, right})
+      CHECK(within(1s, [&] { return all[i].ask("whereis delta") == "none"; }));
     all[frozen].signal(SIGCONT);
     all.await_view({0, 1, 2});
+    // It has kept its own name, and the others learn it.
+    std::string own{"at n"};
+    own += std::to_string(frozen);
+    for (std::size_t i = 0; i < 3; ++i)
+      CHECK(within(5s, [&] { return all[i].ask("ask delta") == own; }));
+    CHECK(all[left].ask("unregister delta") == "ok");
     CHECK(within(5s, [&] { return all[frozen].ask("lost mine") == "lost"; }));
     CHECK(all[right].ask("unlock next") == "unlocked");
     CHECK(all[frozen].ask("unlock mine") == "lost");
@@ -184,7 +220,7 @@ TEST_CASE("a node that leaves says so, and its locks and names go with it") {
   token(all[2].hear("mine"));
   CHECK(all[2].ask("register gamma exit") == "ok");
   all[0].say("lock next " + resource + " - 20000");
-  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  await_queue(all, 1, resource, "1 1");
   const auto begin = clock::now();
   CHECK(all[2].finish() == 0);
   all.kill(2);
@@ -235,7 +271,7 @@ TEST_CASE("the coordinator and the home die together in a cluster of five") {
   all[3].say("lock mine " + resource + " - 20000");
   const auto first = token(all[3].hear("mine"));
   all[4].say("lock next " + resource + " - 20000");
-  CHECK(within(5s, [&] { return all[1].ask("queue " + resource) == "1 1"; }));
+  await_queue(all, 1, resource, "1 1");
   all[0].signal(SIGKILL);
   all[1].signal(SIGKILL);
   all.kill(0);

@@ -2,6 +2,8 @@
 // and answers each with one line. What takes time is answered later, and begins
 // with the tag that the command gave.
 
+#include "imposter.hpp"
+
 #include <coopcache/coopcache.hpp>
 
 #include <caf/actor_system.hpp>
@@ -74,6 +76,11 @@ public:
                           std::cerr << line << std::endl;
                         })),
       registry_(node_.registry()) {
+    registry_.add_resolver("later",
+                           [](const std::string&, const caf::strong_actor_ptr&,
+                              const caf::strong_actor_ptr&) {
+                             return survivor::second;
+                           });
   }
 
   ~peer() {
@@ -211,6 +218,17 @@ private:
     answer(word(done));
   }
 
+  // adopt NEW OLD: gives the actor of one name another one, wherever it lives.
+  void adopt(std::istringstream& in) {
+    std::string name, old;
+    in >> name >> old;
+    const auto actor = registry_.whereis(old);
+    if (const auto freed = registry_.unregister_name(old); !freed)
+      answer(word(freed));
+    else
+      answer(word(registry_.register_name(name, actor)));
+  }
+
   void remove(std::istringstream& in) {
     std::string name;
     in >> name;
@@ -255,48 +273,6 @@ private:
     answer("ok");
   }
 
-  // locks RESOURCE N: the median of the times that N uncontended locks took.
-  void locks(std::istringstream& in) {
-    std::string resource;
-    std::size_t count = 0;
-    in >> resource >> count;
-    std::vector<std::int64_t> times;
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto begin = std::chrono::steady_clock::now();
-      auto got = registry_.lock(resource);
-      times.push_back((std::chrono::steady_clock::now() - begin).count());
-      if (!got) {
-        answer("error " + to_string(got.error()));
-        return;
-      }
-    }
-    std::sort(times.begin(), times.end());
-    answer("median "
-           + std::to_string(static_cast<double>(times[times.size() / 2]) / 1e3)
-           + " us");
-  }
-
-  // echo NAME N: the median of the times that N requests of CAF's to the actor
-  // of that name took.
-  void echo(std::istringstream& in) {
-    std::string name;
-    std::size_t count = 0;
-    in >> name >> count;
-    const auto to = registry_.whereis(name);
-    caf::scoped_actor self{sys_};
-    std::vector<std::int64_t> times;
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto begin = std::chrono::steady_clock::now();
-      actor::request(&*self, to, 2s, caf::get_atom_v)
-        .receive([](const std::string&) {}, [](const caf::error&) {});
-      times.push_back((std::chrono::steady_clock::now() - begin).count());
-    }
-    std::sort(times.begin(), times.end());
-    answer("median "
-           + std::to_string(static_cast<double>(times[times.size() / 2]) / 1e3)
-           + " us");
-  }
-
   // How many files and sockets are open.
   void descriptors(std::istringstream&) {
     const std::filesystem::directory_iterator all{"/proc/self/fd"};
@@ -322,20 +298,20 @@ private:
     {"lost", [this](auto& in) { lost(in); }},
     {"register", [this](auto& in) { put(in, false); }},
     {"replace", [this](auto& in) { put(in, true); }},
+    {"adopt", [this](auto& in) { adopt(in); }},
     {"unregister", [this](auto& in) { remove(in); }},
     {"kill", [this](auto& in) { kill(in); }},
     {"whereis", [this](auto& in) { whereis(in); }},
     {"ask", [this](auto& in) { ask(in); }},
     {"block", [this](auto& in) { block(in); }},
     {"descriptors", [this](auto& in) { descriptors(in); }},
-    {"echo", [this](auto& in) { echo(in); }},
-    {"locks", [this](auto& in) { locks(in); }},
   };
 };
 
 } // namespace
 
 // peer CONFIGURATION: a file as an application has it.
+// peer --imposter=KIND PORT: see imposter.hpp.
 int main(int argc, char** argv) {
   try {
     if (argc < 2) {
@@ -343,6 +319,10 @@ int main(int argc, char** argv) {
                 << " CONFIGURATION [--coopcache-name=NAME ...]\n";
       return 2;
     }
+    const std::string first{argv[1]}, imposter{"--imposter="};
+    if (first.starts_with(imposter) && argc == 3)
+      return pretend(first.substr(imposter.size()),
+                     static_cast<std::uint16_t>(std::atoi(argv[2])));
     const auto cfg = overridden(load_config(argv[1]), argc, argv);
     init_types();
     system_config sys_cfg;
