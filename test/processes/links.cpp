@@ -180,7 +180,7 @@ TEST_CASE("a peer that is no node, or speaks another version, harms nobody") {
   } table[] = {
     {"stranger", "does not answer"},
     {"newer", "another version of the protocol: 2 there, 1 here"},
-    {"web", "does not answer"},
+    {"web", "not a node of coopcache, or another version of CAF"},
   };
   for (const auto& row : table) {
     CAPTURE(row.kind);

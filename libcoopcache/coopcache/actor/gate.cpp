@@ -36,11 +36,16 @@ struct gate::visitors {
     auto port = caf::io::network::remote_port_of_fd(fd);
     const auto now = clock::now();
     const std::lock_guard guard{mutex};
-    std::erase_if(all,
-                  [&](const auto& one) { return now - one.came > patience; });
     if (host && port)
       all.push_back(
         {*host, *port, now, descriptor{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}});
+  }
+
+  void forget() {
+    const auto now = clock::now();
+    const std::lock_guard guard{mutex};
+    std::erase_if(all,
+                  [&](const auto& one) { return now - one.came > patience; });
   }
 
   std::mutex mutex;
@@ -106,6 +111,10 @@ caf::strong_actor_ptr gate::find(const caf::node_id& where,
   auto* const broker = static_cast<caf::io::basp_broker*>(
     caf::actor_cast<caf::abstract_actor*>(broker_));
   return broker->instance.proxies().get_or_put(where, actor);
+}
+
+void gate::forget_visitors() {
+  visitors_->forget();
 }
 
 descriptor gate::take(const std::string& host, std::uint16_t port) {

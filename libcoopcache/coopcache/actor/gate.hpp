@@ -51,6 +51,9 @@ public:
   /// the newest, for the others have failed.
   [[nodiscard]] descriptor take(const std::string& host, std::uint16_t port);
 
+  /// Closes the second descriptors that were not taken in time. Thread-safe.
+  void forget_visitors();
+
   /// A handle of an actor of another process; null if it cannot be one. It is
   /// a dead one if there is no connection. Thread-safe.
   [[nodiscard]] caf::strong_actor_ptr find(const caf::node_id& where,

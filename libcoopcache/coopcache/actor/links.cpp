@@ -143,6 +143,11 @@ public:
     return wake_;
   }
 
+  /// Thread-safe.
+  void forget_visitors() {
+    gate_.forget_visitors();
+  }
+
   void tick(core::instant now) {
     std::vector<std::string> late;
     for (auto& [endpoint, one] : dialling_)
@@ -191,11 +196,11 @@ public:
       one.socket.shut_down();
     for (auto& [endpoint, one] : dialling_)
       one.socket.shut_down();
+    for (auto& [where, one] : guests_)
+      one.socket.shut_down();
     links_.clear();
     dialling_.clear();
     guests_.clear();
-    for (auto& [where, one] : guests_)
-      one.socket.shut_down();
     connector_.reset();
     self_->quit();
     self_ = nullptr;
@@ -716,7 +721,9 @@ const std::string& links::endpoint() const noexcept {
 }
 
 void links::tick(core::instant now) {
-  body_->later([now](body& b) { b.tick(now); });
+  body_->forget_visitors();
+  if (now >= body_->next_wake())
+    body_->later([now](body& b) { b.tick(now); });
 }
 
 core::instant links::next_wake() const noexcept {

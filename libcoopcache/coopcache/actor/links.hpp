@@ -108,7 +108,7 @@ public:
   /// Where this node can be dialled.
   [[nodiscard]] const std::string& endpoint() const noexcept;
 
-  /// Does what is due; to be called at `next_wake` at the latest.
+  /// To be called at `next_wake` at the latest.
   void tick(core::instant now);
 
   [[nodiscard]] core::instant next_wake() const noexcept;

@@ -259,9 +259,8 @@ core::instant registry_core::tick(core::instant monotonic) {
     turn([](auto& machine, const auto& at) { return machine.tick(at); });
   auto wanted = core::never;
   if (const auto net = network()) {
-    if (monotonic >= net->next_wake())
-      net->tick(monotonic);
-    else
+    net->tick(monotonic);
+    if (monotonic < net->next_wake())
       wanted = net->next_wake();
   }
   const std::lock_guard guard{mutex_};
