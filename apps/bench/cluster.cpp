@@ -1,5 +1,7 @@
 #include "suite.hpp"
 
+#include "processes/lab.hpp"
+
 #include "coopcache/actor/compat.hpp"
 
 #include <caf/actor_system.hpp>
@@ -55,10 +57,11 @@ struct node_system : caf::actor_system_config {
   }
 };
 
-/// `own` and `all` are ports.
+using endpoints = std::vector<std::string>;
+
 class member {
 public:
-  member(int own, const std::vector<int>& all)
+  member(const std::string& own, const endpoints& all)
     : node_(
       coopcache::node::start(sys_, configured(own, all), [](auto, auto) {})) {
   }
@@ -72,16 +75,13 @@ public:
   }
 
 private:
-  static std::string endpoint(int port) {
-    return numbered("127.0.0.1:", port);
-  }
-
-  static coopcache::config configured(int own, const std::vector<int>& all) {
+  static coopcache::config configured(const std::string& own,
+                                      const endpoints& all) {
     coopcache::config cfg;
-    cfg.node.name = endpoint(own);
-    cfg.node.listen = endpoint(own);
-    for (const int port : all)
-      cfg.nodes.push_back(endpoint(port));
+    cfg.node.name = own;
+    cfg.node.listen = own;
+    cfg.nodes = all;
+    cfg.cluster.trusted_network = true; // nobody else is on a lab's
     return cfg;
   }
 
@@ -150,26 +150,35 @@ seen contend(const registry& r, std::size_t count, clock::time_point begin,
   return all;
 }
 
-/// A node that does what its parent says: "CLIENTS BEGIN END".
+/// How many nodes are in this node's view; 0 if it does not serve.
+std::size_t view_size(const registry& r) {
+  const auto info = r.info();
+  return info.serving ? info.members.size() : 0;
+}
+
+/// A node that does what its parent says: "contend CLIENTS BEGIN END", or
+/// "view".
 void serve(std::istringstream& words) {
-  int own = 0;
-  std::vector<int> all;
+  std::string own;
+  endpoints all;
   words >> own;
-  for (int port = 0; words >> port;)
-    all.push_back(port);
+  for (std::string one; words >> one;)
+    all.push_back(one);
   member m{own, all};
-  const auto echo = m.registry().spawn_named(numbered("echo ", own),
-                                             [](caf::event_based_actor*) {
-                                               return caf::behavior{
-                                                 [](std::int32_t x) {
-                                                   return x;
-                                                 }};
-                                             });
+  const auto r = m.registry();
+  const auto echo = r.spawn_named("echo " + own, [](caf::event_based_actor*) {
+    return caf::behavior{[](std::int32_t x) { return x; }};
+  });
   std::cout << "ready" << std::endl;
-  std::size_t clients = 0;
-  for (std::int64_t begin = 0, end = 0; std::cin >> clients >> begin >> end;) {
-    const auto saw = contend(m.registry(), clients, to_time(begin),
-                             to_time(end));
+  for (std::string what; std::cin >> what;) {
+    if (what == "view") {
+      std::cout << view_size(r) << std::endl;
+      continue;
+    }
+    std::size_t clients = 0;
+    std::int64_t begin = 0, end = 0;
+    std::cin >> clients >> begin >> end;
+    const auto saw = contend(r, clients, to_time(begin), to_time(end));
     std::cout << saw.grants << ' ' << saw.fewest << ' ' << saw.longest << ' '
               << saw.held << ' ' << saw.last << std::endl;
   }
@@ -180,17 +189,25 @@ void serve(std::istringstream& words) {
 /// Another process of this program, with its input and output.
 class helper {
 public:
-  explicit helper(const std::string& what) {
+  /// `prefix` comes before its command.
+  explicit helper(const std::string& what,
+                  const std::vector<std::string>& prefix = {}) {
     std::array<int, 2> in{}, out{};
     if (pipe2(in.data(), O_CLOEXEC) != 0 || pipe2(out.data(), O_CLOEXEC) != 0)
       throw std::runtime_error("no pipe");
     const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
-    const auto argument = "--child=" + what;
+    auto command = prefix;
+    command.push_back(self);
+    command.push_back("--child=" + what);
+    std::vector<char*> words;
+    for (auto& word : command)
+      words.push_back(word.data());
+    words.push_back(nullptr);
     pid_ = fork();
     if (pid_ == 0) {
       dup2(in[0], 0);
       dup2(out[1], 1);
-      execl(self.c_str(), self.c_str(), argument.c_str(), nullptr);
+      execv(words[0], words.data());
       _exit(127);
     }
     close(in[0]);
@@ -252,16 +269,23 @@ std::vector<int> free_ports(std::size_t count) {
   return result;
 }
 
+/// What a helper is told that is to be a node.
+std::string member_command(const std::string& own, const endpoints& all) {
+  auto what = "member " + own;
+  for (const auto& one : all)
+    what += ' ' + one;
+  return what;
+}
+
 class cluster {
 public:
-  explicit cluster(std::size_t size) : ports_(free_ports(size)) {
-    for (std::size_t i = 1; i < size; ++i) {
-      auto what = numbered("member ", ports_[i]);
-      for (const int port : ports_)
-        what += numbered(" ", port);
-      others_.push_back(std::make_unique<helper>(what));
-    }
-    own_ = std::make_unique<member>(ports_[0], ports_);
+  explicit cluster(std::size_t size) {
+    for (const int port : free_ports(size))
+      nodes_.push_back(numbered("127.0.0.1:", port));
+    for (std::size_t i = 1; i < size; ++i)
+      others_.push_back(
+        std::make_unique<helper>(member_command(nodes_[i], nodes_)));
+    own_ = std::make_unique<member>(nodes_[0], nodes_);
     for (const auto& one : others_)
       static_cast<void>(one->hear());
     await(size);
@@ -285,14 +309,13 @@ public:
 
   /// An actor of another node, which answers with what it gets.
   [[nodiscard]] caf::actor echo() const {
-    return here().whereis(numbered("echo ", ports_[1]));
+    return here().whereis("echo " + nodes_[1]);
   }
 
   /// Waits for a view of so many; returns the seconds that it took.
   double await(std::size_t size) const {
     const auto begin = clock::now();
-    for (auto info = here().info();
-         !info.serving || info.members.size() != size; info = here().info()) {
+    while (view_size(here()) != size) {
       if (seconds_since(begin) > 20)
         throw std::runtime_error("no view of all");
       std::this_thread::sleep_for(500us);
@@ -320,7 +343,8 @@ public:
       ++shares[i % shares.size()];
     for (std::size_t i = 0; i < others_.size(); ++i) {
       std::ostringstream line;
-      line << shares[i + 1] << ' ' << to_number(begin) << ' ' << to_number(end);
+      line << "contend " << shares[i + 1] << ' ' << to_number(begin) << ' '
+           << to_number(end);
       others_[i]->say(line.str());
     }
     auto all = contend(here(), shares[0], begin, end);
@@ -340,7 +364,7 @@ public:
   }
 
 private:
-  std::vector<int> ports_;
+  endpoints nodes_;
   std::vector<std::unique_ptr<helper>> others_;
   std::unique_ptr<member> own_;
 };
@@ -447,6 +471,52 @@ void measure_detection() {
   print("frozen", all.await(2));
 }
 
+/// Two nodes on one side and `right` on the other are cut from each other, each
+/// in a network of its own; `heal`: the time from the end of the cut until all
+/// are in one view again, the wait for a probe included. Says nothing where
+/// there can be no such networks.
+void measure_heal(std::size_t right) {
+  const auto size = right + 2;
+  const coopcache::test::lab net{size};
+  if (!net)
+    return;
+  endpoints all;
+  for (std::size_t i = 0; i < size; ++i)
+    all.push_back(numbered(net.address(i) + ":", 20'000));
+  std::vector<std::unique_ptr<helper>> nodes;
+  for (std::size_t i = 0; i < size; ++i)
+    nodes.push_back(
+      std::make_unique<helper>(member_command(all[i], all), net.prefix(i)));
+  for (const auto& one : nodes)
+    static_cast<void>(one->hear());
+  const auto await = [&](std::size_t left_view, std::size_t right_view) {
+    const auto begin = clock::now();
+    for (std::size_t i = 0; i < size;) {
+      if (seconds_since(begin) > 20)
+        throw std::runtime_error("no view of all");
+      nodes[i]->say("view");
+      if (std::stoul(nodes[i]->hear()) == (i < 2 ? left_view : right_view))
+        ++i;
+      else
+        std::this_thread::sleep_for(500us);
+    }
+    return seconds_since(begin);
+  };
+  std::vector<std::size_t> others;
+  for (std::size_t i = 2; i < size; ++i)
+    others.push_back(i);
+  std::vector<double> times;
+  await(size, size);
+  for (int round = 0; round < 5; ++round) {
+    net.cut_between({0, 1}, others);
+    await(2, right);
+    net.cut_between({0, 1}, others, false);
+    times.push_back(await(size, size));
+  }
+  print("heal", median(times));
+  print("longest", *std::max_element(times.begin(), times.end()));
+}
+
 } // namespace
 
 bool run_cluster_child(const std::string& what) {
@@ -465,6 +535,8 @@ bool run_cluster_child(const std::string& what) {
     measure_contended(number);
   else if (kind == "once")
     measure_once();
+  else if (kind == "heal")
+    measure_heal(number);
   else if (kind == "detection")
     measure_detection();
   else
@@ -481,6 +553,9 @@ void add_clusters() {
                 child_command(std::string{"contended "} + clients));
   add_process("once/clients:32", child_command("once"));
   add_process("detection", child_command("detection"));
+  for (const auto* const right : {"1", "2"})
+    add_process(std::string{"heal/sides:2+"} + right,
+                child_command(std::string{"heal "} + right));
 }
 
 } // namespace bench
