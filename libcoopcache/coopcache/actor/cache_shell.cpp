@@ -2,6 +2,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/response_waiter.hpp"
+#include "coopcache/actor/shell.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
@@ -14,11 +15,6 @@
 namespace coopcache::actor {
 
 namespace {
-
-caf::error to_caf(const error& what) {
-  return caf::make_error(what.code, what.reason, what.cache, what.key,
-                         what.node);
-}
 
 /// Answers a fetch message, whether the actor that took it still lives or not.
 class message_waiter final : public response_waiter {
@@ -86,11 +82,7 @@ core_actor spawn_shell(caf::actor_system& sys,
                        std::shared_ptr<cache_core> core) {
   const std::weak_ptr<cache_core> weak = core;
   auto result = sys.spawn(shell, std::move(core));
-  caf::actor_cast<caf::abstract_actor*>(result)->attach_functor(
-    [weak](const caf::error&) {
-      if (const auto still = weak.lock())
-        still->spawn(); // no effect once the cache is closed
-    });
+  respawn(result, weak, &cache_core::spawn);
   return result;
 }
 

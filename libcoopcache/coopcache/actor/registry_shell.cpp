@@ -2,6 +2,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/registry_core.hpp"
+#include "coopcache/actor/shell.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
 
@@ -13,11 +14,6 @@
 namespace coopcache::actor {
 
 namespace {
-
-caf::error to_caf(const error& what) {
-  return caf::make_error(what.code, what.reason, what.cache, what.key,
-                         what.node);
-}
 
 /// Answers the current message of an actor, from whatever thread, whether the
 /// actor still lives or not.
@@ -121,11 +117,7 @@ shell_actor spawn_registry_shell(caf::actor_system& sys,
                                  std::shared_ptr<registry_core> core) {
   const std::weak_ptr<registry_core> weak = core;
   auto result = sys.spawn(shell, std::move(core));
-  caf::actor_cast<caf::abstract_actor*>(result)->attach_functor(
-    [weak](const caf::error&) {
-      if (const auto still = weak.lock())
-        still->spawn_shell(); // no effect once the node has stopped
-    });
+  respawn(result, weak, &registry_core::spawn_shell);
   return result;
 }
 
