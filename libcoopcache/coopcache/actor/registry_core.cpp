@@ -296,7 +296,7 @@ void registry_core::linked(const link& to) {
     links_[to.peer] = to;
   }
   turn([&](auto& machine, const auto& at) {
-    tasks_.emplace_back(relinked{to.peer});
+    tasks_.emplace_back(link_changed{to.peer});
     return machine.linked(to.peer, at);
   });
 }
@@ -307,7 +307,7 @@ void registry_core::unlinked(const core::node_id& peer, bool dead) {
     links_.erase(peer);
   }
   turn([&](auto& machine, const auto& at) {
-    tasks_.emplace_back(cut_off{peer});
+    tasks_.emplace_back(link_changed{peer});
     return machine.unlinked(peer, dead, at);
   });
 }
@@ -686,13 +686,8 @@ void registry_core::perform(const cluster::names_synced&) {
   synced_ = true;
 }
 
-void registry_core::perform(const cut_off& what) {
-  for (const auto& [name, owner] : names_.owned_by(what.peer))
-    names_.set(name, owner, handle_of(owner));
-}
-
 // CAF's handles of a process do not outlive the connection to it.
-void registry_core::perform(const relinked& what) {
+void registry_core::perform(const link_changed& what) {
   for (const auto& [name, owner] : names_.owned_by(what.peer))
     names_.set(name, owner, handle_of(owner));
 }

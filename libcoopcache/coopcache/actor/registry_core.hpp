@@ -210,8 +210,8 @@ public:
   caf::actor_system& sys;
 
 private:
-  /// A link has come up anew: handles of its node's actors are made again.
-  struct relinked {
+  /// The link to a node has come or gone: handles of its actors are made again.
+  struct link_changed {
     core::node_id peer;
   };
 
@@ -226,13 +226,8 @@ private:
     std::uint64_t client = 0;
   };
 
-  /// There is no link to a node any more.
-  struct cut_off {
-    core::node_id peer;
-  };
-
-  using task = std::variant<cluster::effect, relinked, synced_up, client_ended,
-                            cut_off>;
+  using task = std::variant<cluster::effect, link_changed, synced_up,
+                            client_ended>;
 
   /// One who asks for a lock, or holds it.
   struct lock_user {
@@ -298,10 +293,9 @@ private:
   void perform(const cluster::ask_resolver& what);
   void perform(const cluster::view_changed& what);
   void perform(const cluster::names_synced& what);
-  void perform(const relinked& what);
+  void perform(const link_changed& what);
   void perform(const synced_up& what);
   void perform(const client_ended& what);
-  void perform(const cut_off& what);
 
   core::instant tick(core::instant monotonic);
   [[nodiscard]] core::instant due() const;
