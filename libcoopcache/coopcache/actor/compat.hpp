@@ -114,13 +114,10 @@ inline void wake_up(const caf::actor& whom) {
 }
 
 /// Ends a companion: it takes nothing any more, and who watches it is told.
+/// Not by `disconnect`, which both versions declare and do not have.
 inline void end_companion(caf::actor_companion& whom) {
   whom.on_enqueue({});
-#if CAF_MAJOR_VERSION >= 1
-  whom.disconnect();
-#else
   whom.cleanup(caf::error{}, nullptr);
-#endif
 }
 
 /// Ends an actor, whatever it thinks of it.
