@@ -101,11 +101,11 @@ TEST_CASE("a lock is handed over from node to node, in order") {
   CHECK(all[0].ask("unlock first") == "unlocked");
   const auto second = token(all[2].hear("second"));
   CHECK(second > last);
-  CHECK(all[1].ask("queue " + resource) == "1 1");
+  await_queue(all, 1, resource, "1 1");
   CHECK(all[2].ask("unlock second") == "unlocked");
   CHECK(token(all[1].hear("third")) > second);
   CHECK(all[1].ask("unlock third") == "unlocked");
-  CHECK(all[1].ask("queue " + resource) == "0 0");
+  await_queue(all, 1, resource, "0 0");
 }
 
 TEST_CASE("the holder is killed: the next waiter has the lock at once") {

@@ -45,6 +45,12 @@ public:
     calm();
     world_.run_for(10s);
     locks_.one_holder(world_);
+    for (int i = 0; !lock_witness::unheld(world_).empty(); ++i) {
+      if (i == 10)
+        throw violation("long after the heal some wait, and nobody holds "
+                        + lock_witness::unheld(world_));
+      world_.run_for(100ms);
+    }
     keeping_ = false;
     working_ = false;
     finish_clients();

@@ -56,6 +56,9 @@ public:
   void on_time(const world& w) const;
   /// All nodes have been connected for long.
   void one_holder(const world& w) const;
+  /// A resource that some wait for and nobody holds; empty: none. A view change
+  /// or a hand-over may be going on.
+  [[nodiscard]] static std::string unheld(const world& w);
   void at_rest(const world& w) const;
 
   struct hold {
