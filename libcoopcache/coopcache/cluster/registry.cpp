@@ -235,12 +235,10 @@ void registry::dispatch(const core::node_id& from, const body& what,
         name_home_.on(from, b);
       } else if constexpr (is_one_of<type, name_reply, name_gone>) {
         name_client_.on(b, wishes_);
-      } else if constexpr (is_one_of<type, name_update>) {
+      } else if constexpr (is_one_of<type, name_update, states_end>) {
         name_client_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, name_state>) {
         name_client_.on(from, b);
-      } else if constexpr (is_one_of<type, states_end>) {
-        name_client_.on(from, b, wishes_);
       } else {
         static_assert(is_one_of<type, claims_end>);
         lock_home_.claims_end(from, wishes_);
