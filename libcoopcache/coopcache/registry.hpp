@@ -169,8 +169,9 @@ public:
   /// something under the lock can refuse a smaller one than it saw.
   [[nodiscard]] std::uint64_t token() const noexcept;
 
-  /// Whether somebody else may have it meanwhile: the node was cut off, or has
-  /// met another side that holds it.
+  /// Whether somebody else may have it meanwhile: the node was cut off from a
+  /// strict cluster's majority, or has met another side where somebody holds
+  /// it, or has had it since.
   [[nodiscard]] bool lost() const noexcept;
 
   [[nodiscard]] const std::string& resource() const noexcept {

@@ -635,6 +635,33 @@ TEST_CASE("two holders at a heal: the greater token stays, the other is told") {
   CHECK(c.lost.front() == (c.tokens[one] < c.tokens[two] ? one : two));
 }
 
+TEST_CASE("a holder that was overtaken while it was cut off is told") {
+  cluster_of c{4};
+  const auto taken = c.resource_at(0), untouched = c.resource_at(1);
+  const auto gone = c.lock(3, taken);
+  const auto kept = c.lock(3, untouched);
+  c.w.run_for(10ms);
+  for (int round = 0; round < 2; ++round) {
+    c.split(3); // 0 1 2 | 3
+    c.w.run_for(5s);
+    const auto other = c.lock(1, taken, 1h);
+    c.w.run_for(100ms);
+    CHECK(c.got(other));
+    c.unlock(other);
+    c.w.run_for(100ms);
+    CHECK(c.lost.size() == static_cast<std::size_t>(round));
+    c.w.heal_network();
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    c.w.run_for(10ms);
+    CHECK(c.lost == std::vector{gone});
+    const auto next = c.lock(2, taken);
+    c.w.run_for(10ms);
+    CHECK(c.got(next));
+    c.unlock(next);
+  }
+  c.unlock(kept);
+}
+
 TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
   cluster::registry_settings strict;
   strict.strict = 5;

@@ -38,8 +38,8 @@ public:
       names_.on_time(world_);
     }
     if (dice_.one_in(2)) {
-      partition(4s);
-      keeping_ = true;
+      const auto sides = partition(4s);
+      keepers_ = (sides & 1) != 0 ? sides : ~std::uint64_t{0};
       world_.run_for(4s);
     }
     calm();
@@ -51,7 +51,7 @@ public:
                         + lock_witness::unheld(world_));
       world_.run_for(100ms);
     }
-    keeping_ = false;
+    keepers_ = 0;
     working_ = false;
     finish_clients();
     world_.run_for(12s);
@@ -156,14 +156,15 @@ private:
       plan(node, i);
       return;
     }
-    if (working_ && !keeping_ && dice_.one_in(20)) {
+    const bool keeps = ((keepers_ >> node) & 1) != 0;
+    if (working_ && !keeps && dice_.one_in(20)) {
       const auto gone = c.id;
       c = {};
       c.id = ++last_id_;
       locks_.client_gone(gone);
       world_.client_gone(node, gone);
     } else if (const auto* const has = held(node, c)) {
-      if (keeping_) {
+      if (keeps) {
         // Two sides are to meet with it.
       } else if (c.asked == 0 && working_ && dice_.one_in(4))
         ask(node, i, true);
@@ -342,7 +343,7 @@ private:
         break;
       case 3:
       case 4:
-        partition(lasts);
+        static_cast<void>(partition(lasts));
         break;
       case 5:
         cut(a, b, true, lasts);
@@ -380,7 +381,8 @@ private:
       restart(i);
   }
 
-  void partition(nanos lasts) {
+  /// Returns one of the two sides, a bit for each node.
+  std::uint64_t partition(nanos lasts) {
     const auto sides = dice_.below(std::uint64_t{1} << world_.nodes().size());
     note("partition " + std::to_string(sides));
     for (std::size_t i = 0; i < world_.nodes().size(); ++i)
@@ -391,6 +393,7 @@ private:
       note("heal");
       world_.heal_network();
     });
+    return sides;
   }
 
   void cut(std::size_t a, std::size_t b, bool both, nanos lasts) {
@@ -453,7 +456,7 @@ private:
   std::uint64_t last_id_ = 0;
   tally tally_;
   bool working_ = true;
-  bool keeping_ = false; ///< nobody gives a lock back
+  std::uint64_t keepers_ = 0; ///< nodes that give no lock back, a bit for each
   bool trace_ = std::getenv("COOPCACHE_TRACE") != nullptr;
 };
 
@@ -484,6 +487,10 @@ std::string text(const cluster::body& b) {
         return "lock_keep " + std::to_string(x.seq);
       else if constexpr (std::is_same_v<type, cluster::lock_kept>)
         return "lock_kept " + std::to_string(x.seq);
+      else if constexpr (std::is_same_v<type, cluster::lock_check>)
+        return "lock_check of " + std::to_string(x.holds.size());
+      else if constexpr (std::is_same_v<type, cluster::lock_checked>)
+        return "lock_checked, lost " + std::to_string(x.overtaken.size());
       else if constexpr (std::is_same_v<type, cluster::lock_revoked>)
         return "lock_revoked " + std::to_string(x.seq);
       else if constexpr (std::is_same_v<type, cluster::name_request>)

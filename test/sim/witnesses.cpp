@@ -216,6 +216,7 @@ void lock_witness::granted(const world& w, std::size_t node,
   auto& got = got_[{w.nodes()[node].id, wish.resource}];
   require(got < what.token, "a token has not grown: " + wish.resource);
   got = what.token;
+  had_[wish.resource][{node, wish.requester}] = what.token;
   holds_[what.request] = {node, wish.client, wish.resource, wish.requester,
                           what.token};
 }
@@ -227,6 +228,8 @@ void lock_witness::crashed(std::size_t node) {
   std::erase_if(open_, [&](const auto& o) {
     return o.second.node == node && ended_.insert(o.first).second;
   });
+  for (auto& [resource, all] : had_)
+    std::erase_if(all, [&](const auto& h) { return h.first.first == node; });
 }
 
 void lock_witness::on_time(const world& w) const {
@@ -242,6 +245,15 @@ void lock_witness::one_holder(const world& w) const {
       require(one.resource != other.resource || one.requester == other.requester
                 || !w.is_up(one.node) || !w.is_up(other.node),
               "long after the heal two hold " + one.resource);
+  for (const auto& [request, one] : holds_) {
+    const auto had = had_.find(one.resource);
+    if (!w.is_up(one.node) || had == had_.end())
+      continue;
+    for (const auto& [whose, token] : had->second)
+      require(whose.second == one.requester || token < one.token,
+              "long after the heal somebody holds what another has had since: "
+                + one.resource);
+  }
 }
 
 std::string lock_witness::unheld(const world& w) {

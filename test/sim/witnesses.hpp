@@ -40,6 +40,8 @@ private:
 /// * each wish is answered once, and by its deadline;
 /// * FIFO: nobody is granted while another requester waits with a smaller
 ///   ticket;
+/// * long after a heal nobody holds what another requester was granted with a
+///   greater token, on a node that still runs;
 /// * at rest nobody waits, homes have no residue, and one requester holds.
 class lock_witness {
 public:
@@ -100,6 +102,10 @@ private:
   std::set<std::pair<core::view_id, std::uint64_t>> checked_;
   /// The greatest token that a node has got.
   std::map<std::pair<core::node_id, std::string>, std::uint64_t> got_;
+  /// The greatest token that a requester of a node has got, by resource.
+  std::map<std::string,
+           std::map<std::pair<std::size_t, std::string>, std::uint64_t>>
+    had_;
   /// The greatest token that a node has given or got, and whose it is.
   std::map<std::pair<core::node_id, std::string>,
            std::pair<std::uint64_t, std::string>>

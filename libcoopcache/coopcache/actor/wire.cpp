@@ -166,6 +166,16 @@ bool inspect(Inspector& f, lock_revoked& x) {
 }
 
 template <class Inspector>
+bool inspect(Inspector& f, lock_check& x) {
+  return f.apply(x.holds);
+}
+
+template <class Inspector>
+bool inspect(Inspector& f, lock_checked& x) {
+  return f.apply(x.overtaken);
+}
+
+template <class Inspector>
 bool inspect(Inspector& f, name_request& x) {
   return f.apply(x.seq) && inspect_enum(f, x.action, name_action::confirm)
          && f.apply(x.name) && f.apply(x.owner) && f.apply(x.op)
@@ -205,7 +215,7 @@ bool inspect(Inspector& f, name_claim& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, claims_end& x) {
-  return f.apply(x.names);
+  return f.apply(x.lineage) && f.apply(x.names);
 }
 
 template <class Inspector>

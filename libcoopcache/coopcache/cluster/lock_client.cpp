@@ -1,8 +1,20 @@
 #include "coopcache/cluster/lock_client.hpp"
 
+#include <utility>
 #include <vector>
 
 namespace coopcache::cluster {
+
+namespace {
+
+std::uint64_t extended(std::uint64_t lineage, const core::view_id& by) {
+  const auto& [name, incarnation] = by.proposer;
+  for (const auto part : {core::stable_hash(name), incarnation, by.number})
+    lineage = core::mixed(lineage ^ part);
+  return lineage;
+}
+
+} // namespace
 
 lock_client::identity lock_client::identity_of(const lock_wish& wish) {
   return {wish.client, wish.resource, wish.requester};
@@ -131,6 +143,9 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
 
 void lock_client::enter(const core::view& current, wishes& out) {
   homes_ = core::homes{current};
+  view_ = current.id;
+  unchecked_ = {current.members.begin(), current.members.end()};
+  told_lineage_ = std::exchange(lineage_, extended(lineage_, view_));
   for (auto& [request, mine] : entries_) {
     mine.next.reset();
     if (mine.is == state::waiting)
@@ -143,21 +158,63 @@ void lock_client::enter(const core::view& current, wishes& out) {
   }
 }
 
+// Who was in the same views knows of the same grants; others, and what they
+// had, may have come after a grant of ours that they have not seen.
+void lock_client::claims_end(const core::node_id& from, std::uint64_t lineage,
+                             wishes& out) {
+  lock_check check;
+  if (lineage != 0 && lineage != told_lineage_)
+    for (const auto& [whose, requests] : held_)
+      for (const auto request : requests)
+        if (const auto& mine = entries_.find(request)->second;
+            mine.is == state::held)
+          check.holds.push_back(
+            {request, mine.wish.resource, mine.wish.requester, mine.token});
+  if (check.holds.empty())
+    checked_by(from);
+  else
+    out.send(from, std::move(check));
+}
+
+void lock_client::checked_by(const core::node_id& member) {
+  if (unchecked_.erase(member) != 0 && unchecked_.empty())
+    lineage_ = extended(0, view_);
+}
+
+void lock_client::on(const core::node_id& from, const lock_check& what,
+                     wishes& out) const {
+  lock_checked answer;
+  for (const auto& [seq, resource, requester, token] : what.holds)
+    if (past_.overtaken(resource, requester, token))
+      answer.overtaken.push_back(seq);
+  out.send(from, std::move(answer));
+}
+
+void lock_client::on(const core::node_id& from, const lock_checked& what,
+                     wishes& out) {
+  for (const auto request : what.overtaken)
+    if (const auto at = entries_.find(request);
+        at != entries_.end() && at->second.is == state::held)
+      give_back_as_lost(at->second, out);
+  checked_by(from);
+}
+
 void lock_client::lose(entry& held, wishes& out) {
   held.is = state::lost;
   out.effects.emplace_back(
     lock_lost{held.wish.request, held.wish.client, held.token});
 }
 
+void lock_client::give_back_as_lost(entry& held, wishes& out) {
+  to_home(held, lock_release{held.wish.request}, out);
+  lose(held, out);
+}
+
 void lock_client::lose_all(wishes& out) {
   for (const auto& [whose, requests] : held_)
-    for (const auto request : requests) {
-      auto& mine = entries_.find(request)->second;
-      if (mine.is != state::held)
-        continue;
-      to_home(mine, lock_release{request}, out);
-      lose(mine, out);
-    }
+    for (const auto request : requests)
+      if (auto& mine = entries_.find(request)->second; mine.is == state::held)
+        give_back_as_lost(mine, out);
 }
 
 void lock_client::give_up(wishes& out) {
@@ -181,6 +238,7 @@ void lock_client::on(const lock_granted& what, wishes& out) {
   mine.holds = 1;
   mine.since = now_;
   held_[identity_of(mine.wish)].insert(what.seq);
+  past_.note(mine.wish.resource, mine.wish.requester, what.token);
   out.effects.emplace_back(
     lock_answer{what.seq, verdict::done, what.token, what.seq});
   if (what.handed_on)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "coopcache/cluster/effects.hpp"
+#include "coopcache/core/past_grants.hpp"
 #include "coopcache/core/time.hpp"
 #include "coopcache/core/view.hpp"
 
@@ -41,8 +42,10 @@ enum class unlocked : std::uint8_t {
 /// 2. A lock is held from the home's grant until it is given back, revoked or
 ///    its client is gone; a release is told to the home, or the home changes
 ///    and is not told of the lock.
-/// 3. Memory is bounded by the wishes that are not answered, and the locks that
-///    are not given back.
+/// 3. A lock that was kept in another view, and that another requester of a
+///    member has had since, is lost as soon as the two are in one view.
+/// 4. Memory is bounded by the wishes that are not answered, the locks that are
+///    not given back, and 4096 that were.
 class lock_client {
 public:
   /// The time from now on.
@@ -70,6 +73,16 @@ public:
   /// Tells the homes of a new view what is held and who waits.
   void enter(const core::view& current, wishes& out);
 
+  /// Tells which views this node has been in since all members knew what it
+  /// holds; 0: in none. To be asked when a view is entered, before that.
+  [[nodiscard]] std::uint64_t lineage() const noexcept {
+    return lineage_;
+  }
+
+  /// A member has entered the view, too.
+  void claims_end(const core::node_id& from, std::uint64_t lineage,
+                  wishes& out);
+
   /// Whether this node may grant now, on behalf of homes.
   void may_hand_on(bool may) noexcept {
     may_hand_on_ = may;
@@ -87,6 +100,8 @@ public:
   void on(const core::node_id& home, const lock_next& what, wishes& out);
   void on(const core::node_id& home, const lock_keep& what, wishes& out);
   void on(const lock_revoked& what, wishes& out);
+  void on(const core::node_id& from, const lock_check& what, wishes& out) const;
+  void on(const core::node_id& from, const lock_checked& what, wishes& out);
 
   /// Ends the wishes whose deadline has passed; `late` is their answer.
   void tick(core::instant now, verdict late, wishes& out);
@@ -122,6 +137,8 @@ private:
   entries::iterator erase(entries::iterator at);
   void answer(entries::iterator at, verdict how, wishes& out);
   void lose(entry& held, wishes& out);
+  void give_back_as_lost(entry& held, wishes& out);
+  void checked_by(const core::node_id& member);
 
   core::homes homes_;
   bool may_hand_on_ = false;
@@ -130,6 +147,11 @@ private:
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost
   std::map<std::uint64_t, std::set<std::uint64_t>> by_client_;
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;
+  core::past_grants past_{4096};
+  std::uint64_t lineage_ = 0;
+  std::uint64_t told_lineage_ = 0; ///< when the view was entered
+  core::view_id view_;
+  std::set<core::node_id> unchecked_; ///< may have what overtakes a hold
 };
 
 } // namespace coopcache::cluster

@@ -161,6 +161,20 @@ struct lock_revoked {
   friend bool operator==(const lock_revoked&, const lock_revoked&) = default;
 };
 
+/// To a member that was in other views than the sender: what the sender holds.
+struct lock_check {
+  std::vector<lock_claim> holds;
+
+  friend bool operator==(const lock_check&, const lock_check&) = default;
+};
+
+/// Which of these another requester of this node has had since.
+struct lock_checked {
+  std::vector<std::uint64_t> overtaken; ///< by `seq`
+
+  friend bool operator==(const lock_checked&, const lock_checked&) = default;
+};
+
 // -- names: between an owner's node, the home and all members -----------------
 
 /// What is to become of a name.
@@ -242,6 +256,8 @@ struct name_claim {
 
 /// The sender has told this home all.
 struct claims_end {
+  /// Who says the same has been in the same views; 0: in none.
+  std::uint64_t lineage = 0;
   core::names_digest names; ///< of the sender's replica, the home's names only
 
   friend bool operator==(const claims_end&, const claims_end&) = default;
@@ -270,9 +286,9 @@ struct states_ack {
 /// What travels between members of one view, in order, once.
 using body = std::variant<
   lock_request, lock_claim, lock_release, lock_queued, lock_granted, lock_next,
-  lock_taken, lock_keep, lock_kept, lock_refused, lock_revoked, name_request,
-  name_cancel, name_reply, name_update, name_ack, name_gone, name_claim,
-  claims_end, name_state, states_end, states_ack>;
+  lock_taken, lock_keep, lock_kept, lock_refused, lock_revoked, lock_check,
+  lock_checked, name_request, name_cancel, name_reply, name_update, name_ack,
+  name_gone, name_claim, claims_end, name_state, states_end, states_ack>;
 
 /// All that one turn has for one member.
 struct packet {

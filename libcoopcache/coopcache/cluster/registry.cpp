@@ -184,13 +184,14 @@ void registry::enter_view(const clocks& at) {
   channels_.enter(now, self);
   lock_home_.enter(now);
   name_home_.enter(now);
+  const auto lineage = lock_client_.lineage();
   lock_client_.enter(now, wishes_);
   name_client_.enter(now, wishes_);
   if (!has_majority())
     lock_client_.lose_all(wishes_);
   auto digests = name_client_.digests();
   for (const auto& id : now.members)
-    wishes_.send(id, claims_end{digests[id]});
+    wishes_.send(id, claims_end{lineage, digests[id]});
   name_client_.repeat(wishes_);
   work_off(at);
   auto waiting = std::move(early_);
@@ -221,7 +222,8 @@ void registry::dispatch(const core::node_id& from, const body& what,
         lock_home_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, lock_claim>) {
         lock_home_.on(from, b);
-      } else if constexpr (is_one_of<type, lock_next, lock_keep>) {
+      } else if constexpr (is_one_of<type, lock_next, lock_keep, lock_check,
+                                     lock_checked>) {
         lock_client_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, lock_queued>) {
         lock_client_.on(b);
@@ -241,6 +243,7 @@ void registry::dispatch(const core::node_id& from, const body& what,
         name_client_.on(from, b);
       } else {
         static_assert(is_one_of<type, claims_end>);
+        lock_client_.claims_end(from, b.lineage, wishes_);
         lock_home_.claims_end(from, wishes_);
         name_home_.claims_end(from, b.names, at.now, wishes_);
       }
