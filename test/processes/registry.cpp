@@ -5,8 +5,11 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstdint>
+#include <sstream>
 #include <string>
 #include <thread>
+#include <vector>
 
 using namespace coopcache::test;
 
@@ -29,6 +32,29 @@ cluster& three() {
   static cluster all;
   all.gather();
   return all;
+}
+
+/// The cluster of five, likewise.
+cluster& five() {
+  static cluster all{{.nodes = 5}};
+  all.gather();
+  return all;
+}
+
+/// The nodes of a view in the order of their ranks, the coordinator first.
+std::vector<std::size_t> ranks(cluster& all) {
+  std::istringstream in{all[0].ask("view")};
+  std::vector<std::size_t> result;
+  std::string name;
+  in >> name; // the state
+  while (in >> name)
+    result.push_back(std::stoul(name.substr(1)));
+  return result;
+}
+
+std::string at(std::size_t node) {
+  std::string result{"at n"};
+  return result += std::to_string(node);
 }
 
 /// Waits until a home has so many holders and waiters: "1 2".
@@ -190,10 +216,8 @@ TEST_CASE("a frozen node is left out within two seconds, and comes back") {
     all[frozen].signal(SIGCONT);
     all.await_view({0, 1, 2});
     // It has kept its own name, and the others learn it.
-    std::string own{"at n"};
-    own += std::to_string(frozen);
     for (std::size_t i = 0; i < 3; ++i)
-      CHECK(within(5s, [&] { return all[i].ask("ask delta") == own; }));
+      CHECK(within(5s, [&] { return all[i].ask("ask delta") == at(frozen); }));
     CHECK(all[left].ask("unregister delta") == "ok");
     CHECK(within(5s, [&] { return all[frozen].ask("lost mine") == "lost"; }));
     CHECK(all[right].ask("unlock next") == "unlocked");
@@ -260,27 +284,132 @@ TEST_CASE("eight nodes that start together are soon one cluster") {
     CHECK(all[i].ask("ask h") == "at n7");
 }
 
-TEST_CASE("the coordinator and the home die together in a cluster of five") {
-  cluster all{{.nodes = 5}};
-  for (std::size_t i = 0; i < 5; ++i) { // the oldest ranks first
-    all.start(i);
-    all.await_ready(i);
+namespace {
+
+enum class role { coordinator, home, holder, waiter, owner };
+
+/// One lock that is held and waited for, and one name, in a cluster of five
+/// where each node has a part of its own.
+struct parts {
+  explicit parts(cluster& of)
+    : all(of), order(ranks(of)), resource(of.resource_at(node(role::home))) {
+    REQUIRE(order.size() == 5);
+    all[node(role::holder)].say("lock mine " + resource + " - 20000");
+    first = token(all[node(role::holder)].hear("mine"));
+    all[node(role::waiter)].say("lock next " + resource + " - 20000");
+    await_queue(all, node(role::home), resource, "1 1");
+    CHECK(all[node(role::owner)].ask("register omega exit") == "ok");
   }
-  all.await_view({0, 1, 2, 3, 4});
-  const auto resource = all.resource_at(1);
-  all[3].say("lock mine " + resource + " - 20000");
-  const auto first = token(all[3].hear("mine"));
-  all[4].say("lock next " + resource + " - 20000");
-  await_queue(all, 1, resource, "1 1");
-  all[0].signal(SIGKILL);
-  all[1].signal(SIGKILL);
-  all.kill(0);
-  all.kill(1);
-  const auto took = all.await_view({2, 3, 4});
+
+  [[nodiscard]] std::size_t node(role r) const {
+    return order.at(static_cast<std::size_t>(r));
+  }
+
+  [[nodiscard]] std::vector<std::size_t> without(role r) const {
+    auto result = order;
+    std::erase(result, node(r));
+    return result;
+  }
+
+  /// The four others go on.
+  void check_without(role lost) {
+    for (const auto i : without(lost)) {
+      if (lost == role::owner)
+        CHECK(
+          within(1s, [&] { return all[i].ask("whereis omega") == "none"; }));
+      else
+        CHECK(all[i].ask("ask omega") == at(node(role::owner)));
+    }
+    if (lost != role::holder) {
+      auto& holder = all[node(role::holder)];
+      CHECK(holder.ask("lost mine") == "held");
+      CHECK(holder.ask("unlock mine") == "unlocked");
+    }
+    const auto next = lost == role::waiter ? role::owner : role::waiter;
+    if (lost == role::waiter)
+      all[node(next)].say("lock next " + resource + " - 20000");
+    last = token(all[node(next)].hear("next"));
+    CHECK(last > first);
+    CHECK(all[node(next)].ask("unlock next") == "unlocked");
+  }
+
+  /// Who was frozen learns what it missed; what it still owns, it keeps.
+  void check_return(role r) {
+    auto& back = all[node(r)];
+    if (r == role::holder) {
+      CHECK(within(5s, [&] { return back.ask("lost mine") == "lost"; }));
+      CHECK(back.ask("unlock mine") == "lost");
+    }
+    if (r == role::waiter) {
+      CHECK(token(back.hear("next")) > last);
+      CHECK(back.ask("unlock next") == "unlocked");
+    }
+    for (const auto i : order)
+      CHECK(within(5s, [&] {
+        return all[i].ask("ask omega") == at(node(role::owner));
+      }));
+  }
+
+  cluster& all;
+  std::vector<std::size_t> order;
+  std::string resource;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+};
+
+constexpr role each_role[] = {role::coordinator, role::home, role::holder,
+                              role::waiter, role::owner};
+
+} // namespace
+
+TEST_CASE("whoever is killed, the four others go on within a second") {
+  for (const auto lost : each_role) {
+    CAPTURE(static_cast<int>(lost));
+    parts p{five()};
+    p.all.kill(p.node(lost));
+    const auto took = p.all.await_view(p.without(lost));
+    CHECK(took < 1s);
+    p.check_without(lost);
+    p.all.gather();
+    // Who comes back is another one: it has no name, and no lock.
+    if (lost == role::owner)
+      CHECK(p.all[p.node(lost)].ask("whereis omega") == "none");
+    else
+      CHECK(p.all[p.node(lost)].ask("unregister omega") == "ok");
+    await_queue(p.all, ranks(p.all).front(), p.resource, "0 0");
+  }
+}
+
+TEST_CASE("whoever is frozen, the four others go on within two seconds") {
+  for (const auto lost : each_role) {
+    CAPTURE(static_cast<int>(lost));
+    parts p{five()};
+    const auto begin = clock::now();
+    p.all[p.node(lost)].signal(SIGSTOP);
+    p.all.await_view(p.without(lost));
+    CHECK(since(begin) <= 2s);
+    p.check_without(lost);
+    p.all[p.node(lost)].signal(SIGCONT);
+    p.all.await_view(p.order);
+    p.check_return(lost);
+    CHECK(p.all[p.node(lost)].ask("unregister omega") == "ok");
+  }
+}
+
+TEST_CASE("the coordinator and the home die together in a cluster of five") {
+  parts p{five()};
+  const auto coordinator = p.node(role::coordinator), home = p.node(role::home);
+  p.all[coordinator].signal(SIGKILL);
+  p.all[home].signal(SIGKILL);
+  p.all.kill(coordinator);
+  p.all.kill(home);
+  const auto took = p.all.await_view(
+    {p.node(role::holder), p.node(role::waiter), p.node(role::owner)});
   MESSAGE("in a view of the others after " << took.count() << " ms");
-  CHECK(all[3].ask("unlock mine") == "unlocked");
-  CHECK(token(all[4].hear("next")) > first);
-  CHECK(all[4].ask("unlock next") == "unlocked");
+  CHECK(p.all[p.node(role::holder)].ask("unlock mine") == "unlocked");
+  CHECK(token(p.all[p.node(role::waiter)].hear("next")) > p.first);
+  CHECK(p.all[p.node(role::waiter)].ask("unlock next") == "unlocked");
+  CHECK(p.all[p.node(role::owner)].ask("unregister omega") == "ok");
 }
 
 TEST_CASE("a strict cluster grants in the majority only") {
