@@ -109,6 +109,11 @@ public:
   /// What node `i` has said on its error output.
   [[nodiscard]] std::string log(std::size_t i) const;
 
+  /// A file for all of them.
+  [[nodiscard]] std::string scratch(const std::string& name) const {
+    return folder_ / name;
+  }
+
   [[nodiscard]] std::string endpoint(std::size_t i) const;
 
   [[nodiscard]] std::size_t port(std::size_t i) const {

@@ -67,6 +67,20 @@ public:
     cut_one_way(b, a, is_cut);
   }
 
+  /// Each host loses so many of the packets that come to it; false if this
+  /// machine does not let us.
+  [[nodiscard]] bool lose(int percent) const {
+    bool good = true;
+    for (std::size_t i = 0; i < hosts_; ++i)
+      good = good
+             && run("ip netns exec " + name(i)
+                    + " nft 'flush ruleset; table inet loss { chain incoming {"
+                      " type filter hook input priority 0;"
+                      " numgen random mod 100 < "
+                    + std::to_string(percent) + " drop; }; }'");
+    return good;
+  }
+
   void cut_between(const std::vector<std::size_t>& left,
                    const std::vector<std::size_t>& right,
                    bool is_cut = true) const {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,14 +21,15 @@ using clock = std::chrono::steady_clock;
 
 /// Nodes on hosts of a lab; null, and said so, where there can be none.
 struct field {
-  explicit field(std::size_t count) : net(count) {
+  explicit field(std::size_t count, const std::string& settings = {})
+    : net(count) {
     if (!net) {
       MESSAGE("skipped: needs root and network namespaces");
       return;
     }
     nodes = std::make_unique<cluster>(
       plan{.nodes = count,
-           .settings = "\"trusted_network\": true",
+           .settings = "\"trusted_network\": true" + settings,
            .host = [](std::size_t i) { return lab::address(i); },
            .prefix = [this](std::size_t i) { return net.prefix(i); }});
     nodes->gather();
@@ -144,4 +146,39 @@ TEST_CASE("one broken link costs one node, and it comes back") {
       f.net.cut(1, 3, false);
     all.await_view({0, 1, 2, 3});
   }
+}
+
+TEST_CASE("while packets are lost a lock excludes, and nobody waits for ever") {
+  field f{4, ", \"strict\": true"};
+  if (!f)
+    return;
+  auto& all = *f.nodes;
+  const auto number = all.scratch("number");
+  int expected = 0;
+  for (const int percent : {5, 20}) {
+    CAPTURE(percent);
+    if (!f.net.lose(percent)) {
+      MESSAGE("skipped: needs nft");
+      return;
+    }
+    for (std::size_t i = 0; i < all.size(); ++i)
+      all[i].say("count " + number + " counter 10");
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto counted = all[i].hear("counted", 120s);
+      CAPTURE(counted);
+      expected += std::stoi(counted);
+    }
+    CHECK(f.net.lose(0));
+    all.await_view({0, 1, 2, 3});
+    std::ifstream in{number};
+    int is = 0;
+    in >> is;
+    CHECK(is == expected);
+    MESSAGE(percent << " % lost: counted to " << is);
+    CHECK(all[1].ask("register after exit") == "ok");
+    for (std::size_t i = 0; i < all.size(); ++i)
+      CHECK(all[i].ask("ask after") == "at n1");
+    CHECK(all[0].ask("unregister after") == "ok");
+  }
+  CHECK(expected > 40);
 }

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <iterator>
@@ -193,6 +194,30 @@ private:
     answer(good ? "unlocked" : "lost");
   }
 
+  // count FILE RESOURCE TIMES: adds one to the number in a file under a lock,
+  // and has the file refuse a smaller token than it has seen.
+  void count(std::istringstream& in) {
+    std::string file, resource;
+    int times = 0;
+    in >> file >> resource >> times;
+    int done = 0;
+    for (int i = 0; i < times; ++i) {
+      const auto got = registry_.lock(resource);
+      if (!got)
+        continue;
+      std::uint64_t number = 0, token = 0;
+      std::ifstream{file} >> number >> token;
+      if (token >= got->token()) {
+        say("counted, and a smaller token came later");
+        return;
+      }
+      std::this_thread::sleep_for(1ms); // for others to be seen
+      std::ofstream{file} << number + 1 << ' ' << got->token();
+      ++done;
+    }
+    say("counted " + std::to_string(done));
+  }
+
   void lost(std::istringstream& in) {
     std::string tag;
     in >> tag;
@@ -295,6 +320,7 @@ private:
     {"home", [this](auto& in) { home(in); }},
     {"lock", [this](auto& in) { lock(in); }},
     {"unlock", [this](auto& in) { unlock(in); }},
+    {"count", [this](auto& in) { count(in); }},
     {"lost", [this](auto& in) { lost(in); }},
     {"register", [this](auto& in) { put(in, false); }},
     {"replace", [this](auto& in) { put(in, true); }},
