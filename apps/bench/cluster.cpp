@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -248,6 +249,12 @@ public:
     waitpid(std::exchange(pid_, 0), nullptr, 0);
   }
 
+  /// Has it leave in order, and waits for that.
+  void finish() {
+    in_ = freopen("/dev/null", "w", in_);
+    waitpid(std::exchange(pid_, 0), nullptr, 0);
+  }
+
 private:
   pid_t pid_ = 0;
   std::FILE* in_ = nullptr;
@@ -305,6 +312,15 @@ public:
 
   [[nodiscard]] std::size_t others() const noexcept {
     return others_.size();
+  }
+
+  /// One more node, which is not a member yet.
+  [[nodiscard]] std::unique_ptr<helper> another() const {
+    auto known = nodes_;
+    known.push_back(numbered("127.0.0.1:", free_ports(1)[0]));
+    auto result = std::make_unique<helper>(member_command(known.back(), known));
+    static_cast<void>(result->hear());
+    return result;
   }
 
   /// An actor of another node, which answers with what it gets.
@@ -471,6 +487,42 @@ void measure_detection() {
   print("frozen", all.await(2));
 }
 
+/// A client locks and unlocks without a pause, resources of all homes, while
+/// another node comes and goes; the longest time without a grant, and the
+/// longest while nobody came or went.
+void measure_pause() {
+  cluster all{3};
+  const auto r = all.here();
+  std::atomic<bool> stop{false};
+  std::atomic<std::int64_t> longest{0};
+  std::jthread client{[&] {
+    auto last = clock::now();
+    for (int i = 0; !stop; ++i) {
+      const auto got = r.lock(numbered("r", i % 16));
+      const auto now = clock::now();
+      if (got && longest < (now - last).count())
+        longest = (now - last).count();
+      if (got)
+        last = now;
+    }
+  }};
+  double quiet = 0, change = 0;
+  for (int round = 0; round < 5; ++round) {
+    longest = 0;
+    std::this_thread::sleep_for(200ms);
+    quiet = std::max(quiet, static_cast<double>(longest.exchange(0)) / 1e9);
+    const auto guest = all.another();
+    all.await(4);
+    guest->finish();
+    all.await(3);
+    change = std::max(change, static_cast<double>(longest.exchange(0)) / 1e9);
+  }
+  stop = true;
+  client.join();
+  print("quiet", quiet);
+  print("change", change);
+}
+
 /// Two nodes on one side and `right` on the other are cut from each other, each
 /// in a network of its own; `heal`: the time from the end of the cut until all
 /// are in one view again, the wait for a probe included. Says nothing where
@@ -539,6 +591,8 @@ bool run_cluster_child(const std::string& what) {
     measure_heal(number);
   else if (kind == "detection")
     measure_detection();
+  else if (kind == "pause")
+    measure_pause();
   else
     return false;
   return true;
@@ -553,6 +607,7 @@ void add_clusters() {
                 child_command(std::string{"contended "} + clients));
   add_process("once/clients:32", child_command("once"));
   add_process("detection", child_command("detection"));
+  add_process("pause", child_command("pause"));
   for (const auto* const right : {"1", "2"})
     add_process(std::string{"heal/sides:2+"} + right,
                 child_command(std::string{"heal "} + right));

@@ -96,7 +96,7 @@ std::vector<message> all_messages() {
   sign.starting = true;
   return {
     sign,
-    propose{a_view, {two}},
+    propose{a_view, {two}, {one}},
     accept{a_view.id, 3},
     refuse{a_view.id, {35, two}},
     install{a_view},

@@ -89,7 +89,7 @@ bool inspect(Inspector& f, beat& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, propose& x) {
-  return f.apply(x.next) && f.apply(x.dead);
+  return f.apply(x.next) && f.apply(x.dead) && f.apply(x.leaving);
 }
 
 template <class Inspector>

@@ -199,12 +199,11 @@ bool membership::grants_permission_to(const core::node_id& node) const {
 
 // Who is left out may serve until then: it may count on the last echo that it
 // got, for that long after the beat that was echoed.
-core::instant
-membership::permission_end(const core::view& next,
-                           const std::vector<core::node_id>& dead) const {
+core::instant membership::permission_end(const propose& what) const {
   core::instant end{};
   for (const auto& [id, info] : peers_) {
-    if (!installed_.has(id) || next.has(id) || core::contains(dead, id)
+    if (!installed_.has(id) || what.next.has(id)
+        || core::contains(what.dead, id) || core::contains(what.leaving, id)
         || info.last.leaving)
       continue;
     end = std::max(end, info.echoed + permission_length());

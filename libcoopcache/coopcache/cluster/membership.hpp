@@ -202,14 +202,12 @@ private:
   void send_beat(const core::node_id& to, peer& info, core::instant now,
                  effects& out);
   [[nodiscard]] bool grants_permission_to(const core::node_id& node) const;
-  [[nodiscard]] core::instant
-  permission_end(const core::view& next,
-                 const std::vector<core::node_id>& dead) const;
+  [[nodiscard]] core::instant permission_end(const propose& what) const;
   [[nodiscard]] std::vector<candidate> known(core::instant now) const;
   [[nodiscard]] bool is_held_back(const core::node_id& id,
                                   core::instant now) const;
   void forget_dead();
-  [[nodiscard]] std::vector<core::node_id> dead() const;
+  [[nodiscard]] propose proposed() const;
   [[nodiscard]] std::chrono::nanoseconds permission_length() const noexcept;
 
   core::node_id self_;

@@ -49,7 +49,7 @@ void membership::on(const core::node_id& from, const propose& what,
   }
   if (installed_.id == promised_.id)
     return;
-  const auto wait = permission_end(what.next, what.dead) - at.now;
+  const auto wait = permission_end(what) - at.now;
   out.emplace_back(
     send_message{from,
                  accept{what.next.id, static_cast<std::uint64_t>(
@@ -231,15 +231,19 @@ void membership::start_proposal(const clocks& at, effects& out) {
   mine.missing = {target_.begin(), target_.end()};
   mine.missing.erase(self_);
   mine.resend = mine.since = at.now;
-  mine.ready = permission_end(mine.next, dead());
   promised_ = mine.next;
   note_number(promised_.id.number);
   proposal_ = std::move(mine);
+  proposal_->ready = permission_end(proposed());
   drive_proposal(at, out);
 }
 
-std::vector<core::node_id> membership::dead() const {
-  return {dead_.begin(), dead_.end()};
+propose membership::proposed() const {
+  propose result{proposal_->next, {dead_.begin(), dead_.end()}, {}};
+  for (const auto& [id, info] : peers_)
+    if (info.last.leaving)
+      result.leaving.push_back(id);
+  return result;
 }
 
 void membership::drive_proposal(const clocks& at, effects& out) {
@@ -263,7 +267,7 @@ void membership::drive_proposal(const clocks& at, effects& out) {
     return;
   mine.resend = at.now + settings_.beat;
   for (const auto& id : mine.missing)
-    out.emplace_back(send_message{id, propose{mine.next, dead()}});
+    out.emplace_back(send_message{id, proposed()});
 }
 
 } // namespace coopcache::cluster

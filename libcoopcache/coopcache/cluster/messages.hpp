@@ -32,7 +32,8 @@ struct beat {
 /// Asks for the consent of a member-to-be.
 struct propose {
   core::view next;
-  std::vector<core::node_id> dead; ///< left out, and known not to run
+  std::vector<core::node_id> dead;    ///< left out, and known not to run
+  std::vector<core::node_id> leaving; ///< left out, and count on nobody
 
   friend bool operator==(const propose&, const propose&) = default;
 };
