@@ -162,13 +162,14 @@ TEST_CASE("a peer that is not there, or never answers, harms nobody") {
     check_that_the_others_work(all);
     const auto took = std::chrono::steady_clock::now() - begin;
     CHECK(took < 5s);
-    const auto endpoint = all.endpoint(2);
-    if (kind == "down")
-      CHECK(says(all, 0, endpoint + " down: Connection refused"));
-    else if (kind == "silent")
-      CHECK(says(all, 0, endpoint + " down: does not answer"));
-    else
-      CHECK(says(all, 0, endpoint + " down: no answer"));
+    const std::string trouble = kind == "down"     ? "Connection refused"
+                                : kind == "silent" ? "does not answer"
+                                                   : "no answer";
+    CHECK(says(all, 0, all.endpoint(2) + " down: " + trouble));
+    const auto log = all.log(0);
+    CAPTURE(log);
+    CHECK(log.find(all.endpoint(2)) != std::string::npos);
+    CHECK(log.find(trouble) != std::string::npos);
     other.reset(); // what comes in its place is let in
     all.gather();
   }
