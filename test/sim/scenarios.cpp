@@ -79,6 +79,15 @@ public:
     return last;
   }
 
+  /// The same, and time for all to hear of it.
+  std::uint64_t quiet_lock(std::size_t node, const std::string& resource,
+                           nanos within = 1h,
+                           const std::string& requester = {}) {
+    const auto request = lock(node, resource, within, requester);
+    w.run_for(5ms);
+    return request;
+  }
+
   void unlock(std::uint64_t request) {
     const auto& [node, resource, requester] = clients.at(request);
     CHECK(w.unlock(node, request, resource, requester)
@@ -456,12 +465,10 @@ TEST_CASE("an uncontended lock costs one round trip, at the home none") {
 
 TEST_CASE("waiters are granted in the order in which they came") {
   cluster_of c{4};
-  const auto first = c.lock(0, "r");
-  c.w.run_for(5ms);
+  const auto first = c.quiet_lock(0, "r");
   std::vector<std::uint64_t> waiting;
   for (std::size_t i = 0; i < 12; ++i) {
-    waiting.push_back(c.lock(i % 4, "r"));
-    c.w.run_for(5ms);
+    waiting.push_back(c.quiet_lock(i % 4, "r"));
   }
   auto holder = first;
   for (const auto next : waiting) {
@@ -499,12 +506,9 @@ TEST_CASE("who is next and gives up does not keep others waiting") {
   c.w.change_weather({1ms, 1ms, 0, false, 0});
   const auto r = c.resource_at(0);
   for (const bool crossing : {false, true}) {
-    const auto holder = c.lock(1, r);
-    c.w.run_for(5ms);
-    const auto first = c.lock(2, r);
-    c.w.run_for(5ms);
-    const auto second = c.lock(3, r);
-    c.w.run_for(5ms);
+    const auto holder = c.quiet_lock(1, r);
+    const auto first = c.quiet_lock(2, r);
+    const auto second = c.quiet_lock(3, r);
     c.w.cancel(2, first);
     if (!crossing)
       c.w.run_for(5ms);
@@ -522,10 +526,8 @@ TEST_CASE("who shares a lock with its holder does not wait for others") {
   cluster_of c{4};
   c.w.change_weather({1ms, 1ms, 0, false, 0});
   const auto r = c.resource_at(0);
-  const auto holder = c.lock(1, r, 1h, "shared");
-  c.w.run_for(5ms);
-  const auto other = c.lock(2, r);
-  c.w.run_for(5ms);
+  const auto holder = c.quiet_lock(1, r, 1h, "shared");
+  const auto other = c.quiet_lock(2, r);
   const auto like = c.lock(3, r, 1h, "shared");
   c.w.run_for(4ms); // request, keep, kept, granted
   CHECK(c.got(like));
@@ -543,15 +545,12 @@ TEST_CASE("who was handed a lock can share it, and hand it on") {
     cluster_of c{4};
     c.w.change_weather({1ms, 1ms, 0, false, 0});
     const auto r = c.resource_at(0);
-    const auto holder = c.lock(first, r);
-    c.w.run_for(5ms);
-    const auto second = c.lock(2, r, 1h, "shared");
-    c.w.run_for(5ms);
+    const auto holder = c.quiet_lock(first, r);
+    const auto second = c.quiet_lock(2, r, 1h, "shared");
     c.unlock(holder);
     c.w.run_for(5ms);
     CHECK(c.got(second));
-    const auto third = c.lock(3, r);
-    c.w.run_for(5ms);
+    const auto third = c.quiet_lock(3, r);
     const auto like = c.lock(1, r, 1h, "shared");
     c.w.run_for(4ms);
     CHECK(c.got(like));
@@ -567,10 +566,8 @@ TEST_CASE("a lock given back while another asks to share it is handed on") {
   cluster_of c{4};
   c.w.change_weather({1ms, 1ms, 0, false, 0});
   const auto r = c.resource_at(0);
-  const auto holder = c.lock(1, r, 1h, "shared");
-  c.w.run_for(5ms);
-  const auto other = c.lock(2, r);
-  c.w.run_for(5ms);
+  const auto holder = c.quiet_lock(1, r, 1h, "shared");
+  const auto other = c.quiet_lock(2, r);
   const auto like = c.lock(3, r, 1h, "shared");
   c.w.run_for(1500us); // the home has asked the holder to keep it
   c.unlock(holder);
@@ -586,12 +583,10 @@ TEST_CASE("a lock given back while another asks to share it is handed on") {
 TEST_CASE("the order of waiters outlives their home") {
   cluster_of c{4};
   const auto r = c.resource_at(3);
-  auto holder = c.lock(0, r);
-  c.w.run_for(5ms);
+  auto holder = c.quiet_lock(0, r);
   std::vector<std::uint64_t> waiting;
   for (std::size_t i = 0; i < 6; ++i) {
-    waiting.push_back(c.lock(i % 3, r));
-    c.w.run_for(5ms);
+    waiting.push_back(c.quiet_lock(i % 3, r));
   }
   c.w.crash(3);
   c.w.run_for(50ms);
@@ -607,11 +602,9 @@ TEST_CASE("the order of waiters outlives their home") {
 TEST_CASE("when a holder's node is killed the next waiter has it in 20 ms") {
   cluster_of c{3};
   const auto r = c.resource_at(0);
-  const auto holder = c.lock(2, r);
-  c.w.run_for(5ms);
+  const auto holder = c.quiet_lock(2, r);
   CHECK(c.got(holder));
-  const auto waiter = c.lock(1, r);
-  c.w.run_for(5ms);
+  const auto waiter = c.quiet_lock(1, r);
   c.w.crash(2);
   const auto took = c.time_until([&] { return c.got(waiter); });
   REQUIRE(took);
@@ -621,10 +614,8 @@ TEST_CASE("when a holder's node is killed the next waiter has it in 20 ms") {
 TEST_CASE("when a holder's client is gone the next waiter has it in 3 ms") {
   cluster_of c{3};
   const auto r = c.resource_at(0);
-  const auto holder = c.lock(2, r);
-  c.w.run_for(5ms);
-  const auto waiter = c.lock(1, r);
-  c.w.run_for(5ms);
+  const auto holder = c.quiet_lock(2, r);
+  const auto waiter = c.quiet_lock(1, r);
   c.w.client_gone(2, holder);
   const auto took = c.time_until([&] { return c.got(waiter); });
   REQUIRE(took);
@@ -680,8 +671,7 @@ TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
   strict.strict = 5;
   cluster_of c{5, strict};
   const auto r = c.resource_at(0);
-  const auto held = c.lock(4, r);
-  c.w.run_for(5ms);
+  const auto held = c.quiet_lock(4, r);
   CHECK(c.got(held));
   c.split(3);          // 0 1 2 | 3 4
   c.w.run_for(1400ms); // no heartbeat is echoed any more

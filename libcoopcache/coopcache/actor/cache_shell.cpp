@@ -93,10 +93,10 @@ namespace coopcache {
 error to_error(const caf::error& what) {
   error result;
   const auto& all = what.context();
-  if (
-    what.category()
-      == caf::type_id_v<
-        errc> && all.match_elements<std::string, std::string, std::string, std::string>()) {
+  const bool ours = what.category() == caf::type_id_v<errc>;
+  if (ours
+      && all.match_elements<std::string, std::string, std::string,
+                            std::string>()) {
     result.code = static_cast<errc>(what.code());
     result.reason = all.get_as<std::string>(0);
     result.cache = all.get_as<std::string>(1);
