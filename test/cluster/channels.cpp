@@ -112,6 +112,22 @@ TEST_CASE("what is not acknowledged is repeated, then no more") {
   CHECK(f.to.next_wake() == core::never);
 }
 
+TEST_CASE("a lock that was handed on is given back within 20 ms") {
+  fixture f;
+  const body patient = cluster::lock_release{1, true};
+  f.from.send(b, patient);
+  CHECK(f.from.flush(f.now).empty());
+  CHECK(f.from.next_wake() == f.now + 20ms);
+  f.now += 19ms;
+  CHECK(f.from.flush(f.now).empty());
+  f.now += 1ms;
+  CHECK(numbers(f.to.receive(a, f.flushed(), f.now)) == seqs{1});
+  f.from.send(b, patient);
+  CHECK(f.from.flush(f.now).empty());
+  f.from.send(b, numbered(2)); // which it goes with
+  CHECK(numbers(f.to.receive(a, f.flushed(), f.now)) == seqs{1, 2});
+}
+
 TEST_CASE("a new link has all repeated at once") {
   fixture f;
   f.from.send(b, numbered(1));

@@ -44,7 +44,7 @@ std::vector<body> all_bodies() {
   return {
     lock_request{1, "r", "me", 2, true},
     lock_claim{3, "r", "me", 4},
-    lock_release{5, 6},
+    lock_release{5, true},
     lock_queued{7, 8},
     lock_granted{9, 10, true},
     lock_next{6, {"a", 1}, 7, 8},

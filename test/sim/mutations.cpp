@@ -129,7 +129,6 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
      change<lock_granted>([](auto& g) { g.token &= ~std::uint64_t{7}; })},
     {"a home opens before all have told", 50, end_claims_early},
     {"messages of an old view count", 50, accept_stale_views()},
-    {"who was handed a lock does not say so", 20, lose<lock_taken>(always)},
     {"a lock is shared, and handed on all the same", 50, share_and_hand_on},
     {"names are not told to a new home", 20, lose<name_claim>(always)},
     {"a member skips a change of a name", 20,

@@ -522,6 +522,53 @@ TEST_CASE("who is next and gives up does not keep others waiting") {
   }
 }
 
+TEST_CASE("a lock whose waiter gave up is free when it is given back") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto r = c.resource_at(0);
+  const auto holder = c.quiet_lock(1, r);
+  const auto waiter = c.lock(2, r, 50ms);
+  c.w.run_for(100ms);
+  CHECK(c.answers[waiter] == cluster::verdict::timed_out);
+  c.unlock(holder);
+  c.w.run_for(1ms);
+  const auto next = c.lock(3, r);
+  c.w.run_for(2ms);
+  CHECK(c.got(next));
+}
+
+TEST_CASE("nobody comes before those who wait, whatever a member says") {
+  cluster_of c{4};
+  c.w.tamper = [](const auto& from, const auto&, cluster::message& what) {
+    if (auto* const p = std::get_if<cluster::packet>(&what))
+      for (auto& one : p->bodies)
+        if (auto* const asked = std::get_if<cluster::lock_request>(&one))
+          asked->ticket = from.name == "n4" ? 1 : asked->ticket;
+  };
+  const auto r = c.resource_at(0);
+  const std::vector order{c.quiet_lock(1, r), c.quiet_lock(2, r),
+                          c.quiet_lock(1, r), c.quiet_lock(3, r)};
+  for (const auto next : order) {
+    CHECK(c.got(next));
+    c.unlock(next);
+    c.w.run_for(5ms);
+  }
+}
+
+TEST_CASE("who may not grant hands nothing on") {
+  cluster_of c{4};
+  const auto r = c.resource_at(3);
+  const auto holder = c.quiet_lock(0, r);
+  const auto next = c.quiet_lock(1, r);
+  c.split(2);          // 0 1 | 2 3
+  c.w.run_for(1400ms); // the home may count on nobody here any more
+  c.unlock(holder);
+  c.w.run_for(10ms);
+  CHECK_FALSE(c.got(next));
+  c.w.run_for(2s); // in a view of their own
+  CHECK(c.got(next));
+}
+
 TEST_CASE("who shares a lock with its holder does not wait for others") {
   cluster_of c{4};
   c.w.change_weather({1ms, 1ms, 0, false, 0});

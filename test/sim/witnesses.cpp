@@ -213,6 +213,13 @@ void lock_witness::granted(const world& w, std::size_t node,
   if (again)
     return;                                    // counted with the first
   granting(w, node, what.request, what.token); // unless it came from elsewhere
+  // Two may have been granted it at once, by the home and by a holder.
+  for (const auto& [request, other] : holds_)
+    require(other.resource != wish.resource || other.requester == wish.requester
+              || revoked_.contains(request)
+              || (view_of(w, node).id != view_of(w, other.node).id
+                  && (!strict_ || w.nodes()[other.node].frozen)),
+            "two believe that they hold " + wish.resource);
   auto& got = got_[{w.nodes()[node].id, wish.resource}];
   require(got < what.token, "a token has not grown: " + wish.resource);
   got = what.token;
@@ -278,6 +285,8 @@ void lock_witness::at_rest(const world& w) const {
     const auto& m = *w.nodes()[i].machine;
     require(m.home_locks().table().resources().empty(),
             "at rest a home knows of a lock: " + name_of(w, i));
+    require(m.home_locks().notes() == 0,
+            "at rest a home knows of a promise: " + name_of(w, i));
     require(m.own_locks().all().empty(),
             "at rest a node knows of a lock: " + name_of(w, i));
     require(m.traffic().kept() == 0,

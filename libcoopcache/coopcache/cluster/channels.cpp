@@ -7,10 +7,10 @@ namespace coopcache::cluster {
 
 namespace {
 
-/// Whoever got the lock has told the home.
+/// Whoever got the lock tells the home.
 bool may_wait(const body& what) {
   const auto* const release = std::get_if<lock_release>(&what);
-  return release != nullptr && release->handed_on != 0;
+  return release != nullptr && release->handed_on;
 }
 
 } // namespace

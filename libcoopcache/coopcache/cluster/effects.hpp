@@ -122,9 +122,10 @@ public:
     return used_ >= most_;
   }
 
-  /// REQUIRES: not used up, but by a few that nobody compares.
+  /// REQUIRES: not used up, but by a few, which may be numbers of the next
+  /// view.
   std::uint64_t next() noexcept {
-    return base_ | ++used_;
+    return base_ + ++used_;
   }
 
 private:

@@ -81,7 +81,7 @@ unlocked lock_client::unlock(std::uint64_t request, wishes& out) {
 void lock_client::hand_on(const entry& held, wishes& out) const {
   lock_release release{held.wish.request};
   if (held.next && may_hand_on_) {
-    release.handed_on = held.next->token;
+    release.handed_on = true;
     out.send(held.next->node,
              lock_granted{held.next->next, held.next->token, true});
   }
@@ -232,6 +232,11 @@ void lock_client::on(const lock_granted& what, wishes& out) {
   if (at == entries_.end() || at->second.is != state::waiting)
     return;
   auto& mine = at->second;
+  if (!may_hold_) { // it comes too late to be believed
+    to_home(mine, lock_release{what.seq}, out);
+    ask(mine, out);
+    return;
+  }
   deadlines_.erase({mine.wish.deadline, what.seq});
   mine.is = state::held;
   mine.token = what.token;
@@ -259,8 +264,7 @@ void lock_client::on(const lock_queued& what) {
     at->second.ticket = what.ticket;
 }
 
-// The home counts the request among the holders, also one that still waits to
-// be handed the lock. That it has gone may not have been sent yet.
+// That the request has gone may not have been sent yet, as it need not hurry.
 void lock_client::on(const core::node_id& home, const lock_next& what,
                      wishes& out) {
   const auto at = entries_.find(what.seq);

@@ -29,7 +29,7 @@ struct lock_wish {
 /// What `lock_client::unlock` has done.
 enum class unlocked : std::uint8_t {
   counted,  ///< it was locked several times, and still is
-  released, ///< the home is told, the lock is free as soon as it hears it
+  released, ///< the home, or who is next, is told
   lost,     ///< it had been lost before
   not_held, ///< this client does not hold it
 };
@@ -88,6 +88,11 @@ public:
     may_hand_on_ = may;
   }
 
+  /// Whether this node may hold locks now: else another side may grant them.
+  void may_hold(bool may) noexcept {
+    may_hold_ = may;
+  }
+
   /// Takes all locks away: another side may grant them.
   void lose_all(wishes& out);
 
@@ -142,6 +147,7 @@ private:
 
   core::homes homes_;
   bool may_hand_on_ = false;
+  bool may_hold_ = true;
   core::instant now_{};
   entries entries_;
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost

@@ -14,18 +14,21 @@ void lock_home::enter(const core::view& current) {
   may_ = false;
 }
 
+// A ticket counts as long as the sender has not told all: later ones would go
+// before those that the others have got here.
 void lock_home::on(const core::node_id& from, const lock_request& what,
                    wishes& out) {
   const core::lock_key who{from, what.seq};
-  if (locks_.knows(who))
-    return;
-  const auto ticket = what.ticket != 0 ? what.ticket : tickets_.next();
+  const bool has_ticket = what.ticket != 0 && expected_.contains(from);
+  if (locks_.knows(who) || (!has_ticket && tickets_.used_up()))
+    return; // all who wait are told again in the next view
+  const auto ticket = has_ticket ? what.ticket : tickets_.next();
   locks_.wait(who, what.resource, what.requester, ticket);
   if (what.once)
     once_.insert(who);
   if (open())
     serve(what.resource, out);
-  if (what.ticket == 0 && !what.once && locks_.waits(who))
+  if (!has_ticket && !what.once && locks_.waits(who))
     out.send(from, lock_queued{what.seq, ticket});
 }
 
@@ -42,9 +45,6 @@ void lock_home::on(const core::node_id& from, const lock_release& what,
   const auto resource = locks_.remove(who);
   if (!resource)
     return;
-  const auto at = promises_.find(*resource);
-  if (at != promises_.end() && at->second.holder == who)
-    at->second.handed_on = what.handed_on == at->second.token;
   if (open())
     serve(*resource, out);
   else if (locks_.find(*resource) == nullptr)
@@ -55,10 +55,12 @@ void lock_home::on(const core::node_id& from, const lock_taken& what,
                    wishes& out) {
   const auto at = promises_.find(what.resource);
   if (at == promises_.end() || at->second.token != what.token
-      || at->second.next != core::lock_key{from, what.seq})
+      || at->second.next != core::lock_key{from, what.seq}
+      || !locks_.waits(at->second.next))
     return;
-  at->second.taken = true;
   locks_.remove(at->second.holder);
+  locks_.promote({at->second.next, at->second.token});
+  promises_.erase(at);
   if (open())
     serve(what.resource, out);
 }
@@ -94,6 +96,7 @@ void lock_home::grants(bool may, wishes& out) {
 
 void lock_home::serve(const std::string& resource, wishes& out) {
   const auto next = [this] { return tokens_.used_up() ? 0 : tokens_.next(); };
+  const auto broken = void_promise(resource);
   if (!keep_promise(resource, out))
     return;
   for (const auto& [who, token] : locks_.serve(resource, next)) {
@@ -104,32 +107,42 @@ void lock_home::serve(const std::string& resource, wishes& out) {
     return;
   refuse_once(resource, out);
   name_next(resource, out);
+  if (broken.empty() || promises_.contains(resource))
+    return;
+  // Else its release would not hurry, and the lock would seem to be taken.
+  const auto& [holder, gone, token, withdrawn] = broken.mapped();
+  if (locks_.knows(holder) && !withdrawn)
+    out.send(holder.node, lock_keep{holder.seq, token});
 }
 
-/// Whether more may be granted now.
+/// A promise to somebody who does not wait any more.
+lock_home::promises::node_type
+lock_home::void_promise(const std::string& resource) {
+  const auto at = promises_.find(resource);
+  if (at == promises_.end() || locks_.waits(at->second.next))
+    return {};
+  return promises_.extract(at);
+}
+
+/// Whether more may be granted now. That the holder has gone may come before
+/// who is next says that it was handed the lock: then it gets it twice.
 bool lock_home::keep_promise(const std::string& resource, wishes& out) {
   const auto at = promises_.find(resource);
   if (at == promises_.end())
     return true;
-  auto& p = at->second;
-  if (locks_.waits(p.next)) {
-    if (locks_.knows(p.holder)) {
-      if (!p.withdrawn && locks_.next_to_hold(resource) != nullptr) {
-        out.send(p.holder.node, lock_keep{p.holder.seq, p.token});
-        p.withdrawn = true;
-      }
-      refuse_once(resource, out);
-      return false;
-    }
-    // Who shares it with the next one gets it later, and a greater token.
-    if (p.handed_on && !p.taken)
-      return false;
-    locks_.promote(resource, {p.next, p.token});
-    if (!p.taken)
-      out.send(p.next.node, lock_granted{p.next.seq, p.token});
+  auto& [holder, next, token, withdrawn] = at->second;
+  if (!locks_.knows(holder)) {
+    locks_.promote({next, token});
+    out.send(next.node, lock_granted{next.seq, token});
+    promises_.erase(at);
+    return true;
   }
-  promises_.erase(at);
-  return true;
+  if (!withdrawn && locks_.next_to_hold(resource) != nullptr) {
+    out.send(holder.node, lock_keep{holder.seq, token});
+    withdrawn = true;
+  }
+  refuse_once(resource, out);
+  return false;
 }
 
 void lock_home::name_next(const std::string& resource, wishes& out) {

@@ -5,6 +5,7 @@
 #include "coopcache/core/time.hpp"
 #include "coopcache/core/view.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -61,6 +62,11 @@ public:
     return locks_;
   }
 
+  /// What is kept beside the table; for tests.
+  [[nodiscard]] std::size_t notes() const noexcept {
+    return once_.size() + promises_.size();
+  }
+
 private:
   [[nodiscard]] bool open() const noexcept {
     return may_ && expected_.empty();
@@ -72,11 +78,11 @@ private:
     core::lock_key next;
     std::uint64_t token = 0;
     bool withdrawn = false; ///< the holder's node was asked not to
-    bool handed_on = false; ///< the holder has gone, and said so
-    bool taken = false;     ///< the next one has said so
   };
+  using promises = std::map<std::string, promise, std::less<>>;
 
   void serve(const std::string& resource, wishes& out);
+  [[nodiscard]] promises::node_type void_promise(const std::string& resource);
   [[nodiscard]] bool keep_promise(const std::string& resource, wishes& out);
   void name_next(const std::string& resource, wishes& out);
   void serve_all(wishes& out);
@@ -85,9 +91,9 @@ private:
   core::locks locks_;
   numbers tokens_;
   numbers tickets_;
-  std::set<core::node_id> expected_;                     ///< have not told all
-  std::set<core::lock_key> once_;                        ///< not to be queued
-  std::map<std::string, promise, std::less<>> promises_; ///< by resource
+  std::set<core::node_id> expected_; ///< have not told all
+  std::set<core::lock_key> once_;    ///< not to be queued
+  promises promises_;                ///< by resource
   bool may_ = false;
 };
 

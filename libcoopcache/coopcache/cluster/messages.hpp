@@ -88,8 +88,7 @@ struct lock_claim {
 /// Gives a lock back, or takes a request back.
 struct lock_release {
   std::uint64_t seq = 0;
-  /// The token with which `lock_next` had it handed on; 0: it was not.
-  std::uint64_t handed_on = 0;
+  bool handed_on = false; ///< as `lock_next` said: this need not hurry
 
   friend bool operator==(const lock_release&, const lock_release&) = default;
 };

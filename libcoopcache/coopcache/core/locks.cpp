@@ -1,6 +1,7 @@
 #include "coopcache/core/locks.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace coopcache::core {
 
@@ -63,12 +64,12 @@ const lock_key* locks::next_to_hold(const std::string& resource) const {
   return fit == at->queue.end() ? nullptr : &fit->second.who;
 }
 
-void locks::promote(const std::string& resource, const grant& to) {
+void locks::promote(const grant& to) {
+  auto& [resource, ticket] = places_.find(to.who)->second;
   auto& [holders, waiters] = locks_.find(resource)->second;
-  const auto fit = first_fit(waiters, holders);
-  places_.find(to.who)->second.ticket = 0;
-  holders.push_back({to.who, std::move(fit->second.requester), to.token, now_});
-  waiters.erase(fit);
+  const auto at = waiters.find(std::exchange(ticket, 0));
+  holders.push_back({to.who, std::move(at->second.requester), to.token, now_});
+  waiters.erase(at);
 }
 
 std::vector<lock_key> locks::settle() {

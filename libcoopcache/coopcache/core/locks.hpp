@@ -75,7 +75,7 @@ public:
       if (token == 0)
         break;
       result.push_back({*who, token});
-      promote(resource, result.back());
+      promote(result.back());
     }
     return result;
   }
@@ -83,8 +83,9 @@ public:
   /// Who would be granted next; null if nobody can be.
   [[nodiscard]] const lock_key* next_to_hold(const std::string& resource) const;
 
-  /// Grants it to that one. REQUIRES: it is `next_to_hold`.
-  void promote(const std::string& resource, const grant& to);
+  /// Makes a waiter a holder. REQUIRES: nobody holds its resource, but for
+  /// requests of its requester.
+  void promote(const grant& to);
 
   /// Leaves one requester of each resource the holder: the one with the
   /// greatest token. Returns the others, which are forgotten.
