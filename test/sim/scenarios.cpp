@@ -95,8 +95,10 @@ public:
   }
 
   std::uint64_t put(std::size_t node, const std::string& name,
-                    const std::string& resolver = "", bool replace = false) {
+                    const std::string& resolver = "", bool replace = false,
+                    nanos within = 1h) {
     cluster::name_wish wish;
+    wish.deadline = w.now() + within;
     wish.request = ++last;
     wish.actor = last;
     wish.name = name;
@@ -724,13 +726,21 @@ TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
   c.w.run_for(1400ms); // no heartbeat is echoed any more
   const auto minority = c.lock(3, "other", 3s);
   const auto majority = c.lock(1, r);
+  const auto nameless = c.put(3, "a", "", false, 3s);
+  const auto named = c.put(1, "b", "", false, 3s);
   c.w.run_for(5s);
   CHECK(c.lost == std::vector{held});
   CHECK(c.answers.at(minority) == cluster::verdict::no_majority);
   CHECK(c.got(majority));
+  CHECK(c.answers.at(nameless) == cluster::verdict::no_majority);
+  CHECK(c.got(named));
+  CHECK(c.owner(4, "b") == 0);
   c.w.heal_network();
   REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(10ms);
   CHECK(c.lost.size() == 1);
+  CHECK(c.owner(4, "a") == 0);
+  CHECK(c.owner(4, "b") == named);
 }
 
 TEST_CASE("a home that has used its numbers up asks for a new view") {
