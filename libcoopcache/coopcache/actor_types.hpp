@@ -206,6 +206,7 @@ CAF_ADD_ATOM(coopcache_types, coopcache, whereis_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, lock_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, unlock_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, info_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, cancel_atom)
 
 CAF_END_TYPE_ID_BLOCK(coopcache_types)
 
@@ -234,12 +235,14 @@ using cache_actor = caf::typed_actor<
 /// it. An error is a `caf::error` with a code of `errc`.
 ///
 /// * register, replace: name, actor, resolver;
-/// * unregister: name;
+/// * unregister: name, or name and the actor that is to have it;
 /// * whereis: the actor of a name, or a null pointer;
 /// * lock: resource, requester (empty: the sender alone), and what to wait at
 ///   most, 0 for not at all. Answers with the fencing token. The sender holds
 ///   the lock until it gives it back or ends;
 /// * unlock: resource, requester;
+/// * cancel: resource, requester: ends the sender's last request that waits,
+///   which is answered with `cancelled`; `not_held` if none does;
 /// * info.
 using registry_actor = caf::typed_actor<
   caf::result<void>(register_atom, std::string, caf::strong_actor_ptr,
@@ -247,10 +250,12 @@ using registry_actor = caf::typed_actor<
   caf::result<void>(replace_atom, std::string, caf::strong_actor_ptr,
                     std::string),
   caf::result<void>(unregister_atom, std::string),
+  caf::result<void>(unregister_atom, std::string, caf::strong_actor_ptr),
   caf::result<caf::strong_actor_ptr>(whereis_atom, std::string),
   caf::result<std::uint64_t>(lock_atom, std::string, std::string,
                              caf::timespan),
   caf::result<void>(unlock_atom, std::string, std::string),
+  caf::result<void>(cancel_atom, std::string, std::string),
   caf::result<registry_info>(info_atom)>;
 
 /// What went wrong, from the answer to a message. For an error of CAF's:

@@ -60,6 +60,15 @@ status status_of(std::optional<error> failure) {
   return failure ? failed(std::move(*failure)) : status{};
 }
 
+/// What tells that a name is gone.
+auto removal(std::shared_ptr<actor::registry_core> core, std::string name,
+             std::function<void(status)> done) {
+  return [core = std::move(core), name = std::move(name),
+          done = std::move(done)](verdict how) {
+    done(status_of(core->error_of(how, name, errc::unknown_name)));
+  };
+}
+
 } // namespace
 
 // -- held_lock ----------------------------------------------------------------
@@ -115,14 +124,16 @@ void registry::start_put(const std::string& name,
                       });
 }
 
-void registry::start_remove(const std::string& name,
-                            std::optional<caf::actor_id> owner,
-                            status_done done) const {
-  core_->remove(name, owner, name_options{}.deadline,
-                [core = core_, name, done = std::move(done)](verdict how) {
-                  done(
-                    status_of(core->error_of(how, name, errc::unknown_name)));
-                });
+void registry::start_remove(const std::string& name, status_done done) const {
+  core_->remove(name, name_options{}.deadline,
+                removal(core_, name, std::move(done)));
+}
+
+void registry::start_remove_from(const std::string& name,
+                                 const caf::strong_actor_ptr& who,
+                                 status_done done) const {
+  core_->remove_from(name, who, name_options{}.deadline,
+                     removal(core_, name, std::move(done)));
 }
 
 status registry::put(std::string_view name, const caf::strong_actor_ptr& who,
@@ -134,26 +145,20 @@ status registry::put(std::string_view name, const caf::strong_actor_ptr& who,
   });
 }
 
-status registry::remove(std::string_view name,
-                        std::optional<caf::actor_id> owner) const {
+status registry::unregister_name(std::string_view name) const {
   if (actor::on_caf_thread())
     return failed(would_block(*core_, name));
-  return wait_for<status>([&](auto done) {
-    start_remove(std::string{name}, owner, std::move(done));
-  });
+  return wait_for<status>(
+    [&](auto done) { start_remove(std::string{name}, std::move(done)); });
 }
 
 status registry::remove_from(std::string_view name,
                              const caf::strong_actor_ptr& who) const {
-  if (who == nullptr || who->node() != core_->here())
-    return failed(core_->make_error(errc::unknown_name,
-                                    "that actor is not one of this process",
-                                    name));
-  return remove(name, who->id());
-}
-
-status registry::unregister_name(std::string_view name) const {
-  return remove(name, std::nullopt);
+  if (actor::on_caf_thread())
+    return failed(would_block(*core_, name));
+  return wait_for<status>([&](auto done) {
+    start_remove_from(std::string{name}, who, std::move(done));
+  });
 }
 
 bool registry::synced() const noexcept {
@@ -200,32 +205,39 @@ void registry::add_resolver(
 
 // -- locks --------------------------------------------------------------------
 
-void registry::start_lock(const std::string& resource, lock_options options,
-                          const caf::strong_actor_ptr& client,
-                          lock_done done) const {
+std::function<void()> registry::start_lock(const std::string& resource,
+                                           lock_options options,
+                                           const caf::strong_actor_ptr& client,
+                                           lock_done done) const {
   const auto core = options.scope == lock_scope::local ? core_->local() : core_;
   if (options.requester.empty())
     options.requester = core_->fresh_requester();
   const auto number = client == nullptr ? actor::registry_core::this_process
                                         : core->client_of(client);
-  core->lock({resource, options.requester, number, options.deadline,
-              !options.wait},
-             [core, resource, requester = options.requester,
-              done = std::move(done)](verdict how, auto state) {
-               if (how == verdict::done)
-                 done(held_lock{core, resource, requester, std::move(state)});
-               else
-                 done(*core->error_of(how, resource, errc::lock_taken));
-             });
+  const auto request = core->lock(
+    {resource, options.requester, number, options.deadline, !options.wait},
+    [core, resource, requester = options.requester,
+     done = std::move(done)](verdict how, auto state) {
+      if (how == verdict::done)
+        done(held_lock{core, resource, requester, std::move(state)});
+      else
+        done(*core->error_of(how, resource, errc::lock_taken));
+    });
+  return [weak = std::weak_ptr{core}, request] {
+    if (const auto alive = weak.lock())
+      alive->cancel(request);
+  };
 }
 
 reply<held_lock> registry::lock(std::string_view resource,
                                 lock_options options) const {
   if (actor::on_caf_thread())
     return would_block(*core_, resource);
+  std::optional<on_stop> stop;
   return wait_for<reply<held_lock>>([&](auto done) {
-    start_lock(std::string{resource}, std::move(options), nullptr,
-               std::move(done));
+    const auto token = options.stop;
+    stop.emplace(token, start_lock(std::string{resource}, std::move(options),
+                                   nullptr, std::move(done)));
   });
 }
 

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -52,6 +53,10 @@ struct lock_options {
   bool wait = true;
 
   lock_scope scope = lock_scope::cluster;
+
+  /// Ends the waiting with `cancelled` as soon as it is asked to stop; a lock
+  /// that was got stays.
+  std::stop_token stop{};
 
   /// Waits as long as `:global` would at most with so many retries; 0 does not
   /// wait.
@@ -313,7 +318,7 @@ public:
   /// `no_majority`.
   status unregister_name(std::string_view name) const;
 
-  /// Removes a name if that actor has it, which has to be one of this process.
+  /// Removes a name if that actor has it.
   template <class Handle>
   status unregister_name(std::string_view name, const Handle& who) const {
     return remove_from(name, caf::actor_cast<caf::strong_actor_ptr>(who));
@@ -338,8 +343,17 @@ public:
   template <detail::event_actor Self>
   auto unregister_name(Self* self, std::string name) const {
     auto start = [core = *this, self, name = std::move(name)](auto f) {
-      core.start_remove(name, std::nullopt,
-                        core.deliver<status>(self, std::move(f)));
+      core.start_remove(name, core.deliver<status>(self, std::move(f)));
+    };
+    return detail::pending_answer{std::move(start)};
+  }
+
+  template <detail::event_actor Self, class Handle>
+  auto unregister_name(Self* self, std::string name, const Handle& who) const {
+    auto start = [core = *this, self, name = std::move(name),
+                  who = caf::actor_cast<caf::strong_actor_ptr>(who)](auto f) {
+      core.start_remove_from(name, who,
+                             core.deliver<status>(self, std::move(f)));
     };
     return detail::pending_answer{std::move(start)};
   }
@@ -400,7 +414,7 @@ public:
   // -- locks ------------------------------------------------------------------
 
   /// Asks for a lock, and waits for it in the order of arrival. Errors:
-  /// `timeout`, `lock_taken` (it was not to wait), `no_majority`.
+  /// `timeout`, `lock_taken` (it was not to wait), `no_majority`, `cancelled`.
   reply<held_lock> lock(std::string_view resource,
                         lock_options options = {}) const;
 
@@ -410,9 +424,15 @@ public:
   auto lock(Self* self, std::string resource, lock_options options = {}) const {
     auto start = [core = *this, self, resource = std::move(resource),
                   options = std::move(options)](auto f) {
-      core.start_lock(resource, options,
-                      caf::actor_cast<caf::strong_actor_ptr>(self->ctrl()),
-                      core.deliver<reply<held_lock>>(self, std::move(f)));
+      // With the answer, which comes later, or the actor it goes away.
+      const auto stop = std::make_shared<std::optional<on_stop>>();
+      const auto cancel = core.start_lock(
+        resource, options, caf::actor_cast<caf::strong_actor_ptr>(self->ctrl()),
+        core.deliver<reply<held_lock>>(self, [stop, f = std::move(f)](
+                                               reply<held_lock> got) mutable {
+          f(std::move(got));
+        }));
+      stop->emplace(options.stop, cancel);
     };
     return detail::pending_answer{std::move(start)};
   }
@@ -472,6 +492,7 @@ public:
 private:
   using lock_done = std::function<void(reply<held_lock>)>;
   using status_done = std::function<void(status)>;
+  using on_stop = std::stop_callback<std::function<void()>>;
 
   [[nodiscard]] caf::actor_system* system() const noexcept;
   [[nodiscard]] error gone(std::string_view name) const;
@@ -479,17 +500,20 @@ private:
   [[nodiscard]] status unknown(std::string_view name) const;
   status put(std::string_view name, const caf::strong_actor_ptr& who,
              bool replace, name_options options) const;
-  status remove(std::string_view name,
-                std::optional<caf::actor_id> owner) const;
   status remove_from(std::string_view name,
                      const caf::strong_actor_ptr& who) const;
   void start_put(const std::string& name, const caf::strong_actor_ptr& who,
                  bool replace, const name_options& options,
                  status_done done) const;
-  void start_remove(const std::string& name, std::optional<caf::actor_id> owner,
-                    status_done done) const;
-  void start_lock(const std::string& resource, lock_options options,
-                  const caf::strong_actor_ptr& client, lock_done done) const;
+  void start_remove(const std::string& name, status_done done) const;
+  void start_remove_from(const std::string& name,
+                         const caf::strong_actor_ptr& who,
+                         status_done done) const;
+  /// Returns what takes the request back.
+  std::function<void()> start_lock(const std::string& resource,
+                                   lock_options options,
+                                   const caf::strong_actor_ptr& client,
+                                   lock_done done) const;
 
   template <detail::event_actor Self>
   auto put_for(Self* self, std::string name, caf::strong_actor_ptr who,

@@ -201,6 +201,37 @@ TEST_CASE("a lock excludes, is queued for, and has a growing token") {
   CHECK(eventually([&] { return h.registry.info().locks.empty(); }));
 }
 
+TEST_CASE("who waits for a lock can be told to stop") {
+  host h;
+  auto first = h.registry.lock("r");
+  std::stop_source stop;
+  const lock_options options{.stop = stop.get_token()};
+  auto blocking = std::async(std::launch::async,
+                             [&] { return h.registry.lock("r", options); });
+  std::promise<errc> told;
+  const auto a = h.with([&](caf::event_based_actor* self) {
+    h.registry.lock(self, "r", options).then([&](reply<held_lock> got) {
+      told.set_value(got ? errc{} : got.error().code);
+    });
+  });
+  CHECK(eventually([&] {
+    const auto all = h.registry.info().locks;
+    return all.size() == 1 && all[0].queue.size() == 2;
+  }));
+  stop.request_stop();
+  const auto got = blocking.get();
+  REQUIRE_FALSE(got);
+  CHECK(got.error().code == errc::cancelled);
+  CHECK(told.get_future().get() == errc::cancelled);
+  CHECK(eventually([&] { return h.registry.info().locks[0].queue.empty(); }));
+  // Too late for who has it, in time for who asks later.
+  CHECK_FALSE(first->lost());
+  CHECK(code_of(h.registry.set_lock("r", "you", options)) == errc::cancelled);
+  first->unlock();
+  CHECK(h.registry.lock("r"));
+  end(a);
+}
+
 TEST_CASE("a requester locks again at once, and each time is counted") {
   host h;
   CHECK(h.registry.set_lock("r", "me"));
@@ -447,7 +478,11 @@ TEST_CASE("everything can be had by message, and the sender is the holder") {
     .receive([&](const caf::strong_actor_ptr&
                    who) { CHECK(caf::actor_cast<caf::actor>(who) == b); },
              fail);
-  actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"})
+  actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"},
+                 caf::actor_cast<caf::strong_actor_ptr>(h.idle()))
+    .receive(nothing, refused(errc::unknown_name));
+  actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"},
+                 caf::actor_cast<caf::strong_actor_ptr>(b))
     .receive([] {}, fail);
   actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"})
     .receive(nothing, refused(errc::unknown_name));
@@ -462,6 +497,16 @@ TEST_CASE("everything can be had by message, and the sender is the holder") {
                refused(errc::lock_taken));
     actor::request(&*self, r, 5s, unlock_atom_v, std::string{"r"},
                    std::string{"o"})
+      .receive(nothing, refused(errc::not_held));
+    auto waiting = actor::request(&*self, r, 5s, lock_atom_v, std::string{"r"},
+                                  std::string{"s"}, caf::timespan{5s});
+    actor::request(&*self, r, 5s, cancel_atom_v, std::string{"r"},
+                   std::string{"s"})
+      .receive([] {}, fail);
+    std::move(waiting).receive([](std::uint64_t) { FAIL("locked twice"); },
+                               refused(errc::cancelled));
+    actor::request(&*self, r, 5s, cancel_atom_v, std::string{"r"},
+                   std::string{"s"})
       .receive(nothing, refused(errc::not_held));
     actor::request(&*self, r, 5s, info_atom_v)
       .receive(

@@ -108,6 +108,11 @@ TEST_CASE("an actor of another node is registered where it lives") {
     CHECK(all[i].ask("ask new") == "at n1");
   }
   CHECK(all[2].ask("adopt alone nobody") == "unknown_name");
+  // From anywhere, a name can be taken from just that actor.
+  CHECK(all[2].ask("register other exit") == "ok");
+  CHECK(all[0].ask("release other new") == "unknown_name");
+  CHECK(all[0].ask("release other other") == "ok");
+  CHECK(all[1].ask("whereis other") == "none");
   CHECK(all[1].ask("kill old") == "ok");
   for (std::size_t i = 0; i < 3; ++i)
     CHECK(within(5s, [&] { return all[i].ask("whereis new") == "none"; }));

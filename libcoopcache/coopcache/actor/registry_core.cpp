@@ -391,6 +391,22 @@ void registry_core::cancel(std::uint64_t request) {
     [&](auto& machine, const auto& at) { return machine.cancel(request, at); });
 }
 
+bool registry_core::cancel(std::uint64_t client, const std::string& resource,
+                           const std::string& requester) {
+  std::uint64_t last = 0;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    for (const auto& [request, one] : locks_)
+      if (one.who.client == client && one.who.resource == resource
+          && one.who.requester == requester)
+        last = std::max(last, request);
+  }
+  if (last == 0)
+    return false;
+  cancel(last);
+  return true;
+}
+
 cluster::unlocked registry_core::unlock(std::uint64_t client,
                                         const std::string& resource,
                                         const std::string& requester) {
@@ -518,9 +534,26 @@ void registry_core::put(name_call what, name_done done) {
 }
 
 void registry_core::remove(const std::string& name,
-                           const std::optional<caf::actor_id>& owner,
                            std::optional<std::chrono::milliseconds> deadline,
                            name_done done) {
+  start_remove(name, std::nullopt, deadline, std::move(done));
+}
+
+void registry_core::remove_from(
+  const std::string& name, const caf::strong_actor_ptr& owner,
+  std::optional<std::chrono::milliseconds> deadline, name_done done) {
+  core::name_owner who; // nobody
+  if (owner != nullptr && owner->node() == here_)
+    who = {self_, owner->id()};
+  else if (owner != nullptr)
+    if (const auto at = link_to(owner->node()))
+      who = {at->peer, owner->id()};
+  start_remove(name, who, deadline, std::move(done));
+}
+
+void registry_core::start_remove(
+  const std::string& name, const std::optional<core::name_owner>& owner,
+  std::optional<std::chrono::milliseconds> deadline, name_done done) {
   const auto request = ++last_number_;
   {
     const std::lock_guard guard{tables_mutex_};
@@ -529,6 +562,14 @@ void registry_core::remove(const std::string& name,
   turn([&](auto& machine, const auto& at) {
     return machine.remove(request, name, owner, deadline_of(at, deadline), at);
   });
+}
+
+std::optional<link> registry_core::link_to(const caf::node_id& process) const {
+  const std::lock_guard guard{tables_mutex_};
+  for (const auto& [peer, one] : links_)
+    if (one.where == process)
+      return one;
+  return std::nullopt;
 }
 
 void registry_core::put_anywhere(
@@ -549,15 +590,9 @@ void registry_core::put_anywhere(
 // The node where an actor lives asks for its name.
 void registry_core::put_there(name_call what,
                               std::function<void(std::optional<error>)> done) {
-  caf::strong_actor_ptr there;
-  {
-    const std::lock_guard guard{tables_mutex_};
-    for (const auto& [peer, one] : links_)
-      if (one.where == what.owner->node())
-        there = one.to;
-  }
+  const auto over = link_to(what.owner->node());
   const auto own = shell();
-  if (there == nullptr || own == nullptr) {
+  if (!over || own == nullptr) {
     done(make_error(errc::unknown_node,
                     "the actor lives on a node that is not linked", what.name));
     return;
@@ -565,7 +600,7 @@ void registry_core::put_there(name_call what,
   const auto limit = what.deadline.value_or(default_deadline);
   post(own, go_atom_v,
        local_answer{std::make_shared<shell_function>(
-         [there, limit, what = std::move(what),
+         [there = over->to, limit, what = std::move(what),
           done = std::move(done)](shell_actor::pointer self) {
            const auto to = caf::actor_cast<registry_actor>(there);
            const auto ask = [&](auto how) {
@@ -763,6 +798,8 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
       case verdict::owner_dead:
         return {errc::owner_dead, "the actor has ended"};
       case verdict::cancelled:
+        return {errc::cancelled, "the request was taken back"};
+      case verdict::leaving:
         return {errc::shutting_down, "the node leaves"};
       case verdict::refused:
         if (refused == errc::lock_taken)
@@ -903,7 +940,7 @@ void registry_core::answer_syncs(const cluster::clocks& at) {
     if (!good && at.now < one.deadline && !stopped_)
       return false;
     tasks_.emplace_back(
-      synced_up{std::move(one.done), stopped_ ? verdict::cancelled
+      synced_up{std::move(one.done), stopped_ ? verdict::leaving
                                      : good   ? verdict::done
                                               : verdict::timed_out});
     return true;

@@ -98,7 +98,13 @@ public:
   /// returns. Returns the number of the request.
   std::uint64_t lock(lock_call what, lock_done done);
 
+  /// No effect if it is answered.
   void cancel(std::uint64_t request);
+
+  /// The same for the last request of a client that still waits; false if none
+  /// does.
+  bool cancel(std::uint64_t client, const std::string& resource,
+              const std::string& requester);
 
   /// Gives back what is held under that request.
   cluster::unlocked unlock(std::uint64_t request);
@@ -126,11 +132,14 @@ public:
 
   void put(name_call what, name_done done);
 
-  /// With `owner`, only if that actor of this process has it.
   void remove(const std::string& name,
-              const std::optional<caf::actor_id>& owner,
               std::optional<std::chrono::milliseconds> deadline,
               name_done done);
+
+  /// The same if that actor has it.
+  void remove_from(const std::string& name, const caf::strong_actor_ptr& owner,
+                   std::optional<std::chrono::milliseconds> deadline,
+                   name_done done);
 
   /// The name; null if nobody has it.
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
@@ -210,6 +219,12 @@ public:
   caf::actor_system& sys;
 
 private:
+  void start_remove(const std::string& name,
+                    const std::optional<core::name_owner>& owner,
+                    std::optional<std::chrono::milliseconds> deadline,
+                    name_done done);
+  [[nodiscard]] std::optional<link> link_to(const caf::node_id& process) const;
+
   /// The link to a node has come or gone: handles of its actors are made again.
   struct link_changed {
     core::node_id peer;

@@ -56,6 +56,11 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
                        reply_to{self});
     return caf::delegated<void>{};
   };
+  const auto removed = [self, core](const std::string& name) {
+    return [core, name, reply = reply_to{self}](cluster::verdict how) {
+      reply(core->error_of(how, name, errc::unknown_name));
+    };
+  };
   return {
     [put](register_atom, const std::string& name,
           const caf::strong_actor_ptr& who, const std::string& resolver) {
@@ -65,13 +70,15 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
           const caf::strong_actor_ptr& who, const std::string& resolver) {
       return put(name, who, true, resolver);
     },
-    [self, core](unregister_atom,
-                 const std::string& name) -> caf::result<void> {
-      core->remove(name, std::nullopt, registry_core::default_deadline,
-                   [core, name, reply = reply_to{self}](cluster::verdict how) {
-                     reply(core->error_of(how, name, errc::unknown_name));
-                   });
-      return caf::delegated<void>{};
+    [removed, core](unregister_atom, const std::string& name) {
+      core->remove(name, registry_core::default_deadline, removed(name));
+      return caf::result<void>{caf::delegated<void>{}};
+    },
+    [removed, core](unregister_atom, const std::string& name,
+                    const caf::strong_actor_ptr& owner) {
+      core->remove_from(name, owner, registry_core::default_deadline,
+                        removed(name));
+      return caf::result<void>{caf::delegated<void>{}};
     },
     [core](whereis_atom, const std::string& name) { return core->find(name); },
     [self, core](lock_atom, const std::string& resource,
@@ -101,6 +108,16 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
       if (const auto failure = core->error_of(how, resource))
         return to_caf(*failure);
       return {};
+    },
+    [self, core](cancel_atom, const std::string& resource,
+                 const std::string& requester) -> caf::result<void> {
+      const auto from = caf::actor_cast<caf::strong_actor_ptr>(
+        self->current_sender());
+      if (core->cancel(core->client_of(from), resource, requester))
+        return {};
+      return to_caf(core->make_error(errc::not_held,
+                                     "that requester waits for no lock",
+                                     resource));
     },
     [core](info_atom) { return core->info(); },
     [self](go_atom, const local_answer& what) -> caf::result<void> {

@@ -22,7 +22,8 @@ enum class verdict : std::uint8_t {
   refused,     ///< the lock or the name is taken, or the name is not there
   timed_out,   ///< by its deadline
   no_majority, ///< by its deadline, in a strict cluster that is split
-  cancelled,   ///< by who had asked, or because the node leaves
+  cancelled,   ///< by who had asked
+  leaving,     ///< the node leaves
   owner_dead,  ///< the actor to be registered has ended
 };
 

@@ -224,7 +224,7 @@ void lock_client::give_up(wishes& out) {
     if (mine.is == state::waiting)
       waiting.push_back(request);
   for (const auto request : waiting)
-    cancel(request, out);
+    answer(entries_.find(request), verdict::leaving, out);
 }
 
 void lock_client::on(const lock_granted& what, wishes& out) {

@@ -20,12 +20,10 @@ void name_client::put(name_wish wish, wishes& out) {
 }
 
 void name_client::remove(std::uint64_t request, const std::string& name,
-                         std::optional<std::uint64_t> owner,
+                         const std::optional<core::name_owner>& owner,
                          core::instant deadline, wishes& out) {
   const auto* const record = replica_.find(name);
-  const bool other = owner
-                     && (record == nullptr || record->owner.node != self_
-                         || record->owner.actor != *owner);
+  const bool other = owner && (record == nullptr || record->owner != *owner);
   if (other) {
     out.effects.emplace_back(name_answer{request, verdict::refused});
     return;
@@ -245,7 +243,7 @@ std::map<core::node_id, core::names_digest> name_client::digests() const {
 
 void name_client::give_up(wishes& out) {
   for (auto& [request, what] : ops_)
-    answer(request, what, verdict::cancelled, out);
+    answer(request, what, verdict::leaving, out);
   ops_.clear();
 }
 

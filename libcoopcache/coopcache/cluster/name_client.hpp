@@ -47,8 +47,8 @@ public:
   /// Removes a name; with `owner`, only if it is the one of that actor of this
   /// node.
   void remove(std::uint64_t request, const std::string& name,
-              std::optional<std::uint64_t> owner, core::instant deadline,
-              wishes& out);
+              const std::optional<core::name_owner>& owner,
+              core::instant deadline, wishes& out);
 
   /// An actor of this node has ended: its names go.
   void owner_gone(std::uint64_t actor, wishes& out);

@@ -97,7 +97,7 @@ registry::effects registry::lock(lock_wish wish, const clocks& at) {
   begin(at);
   if (membership_.leaving())
     wishes_.effects.emplace_back(
-      lock_answer{wish.request, verdict::cancelled, 0});
+      lock_answer{wish.request, verdict::leaving, 0});
   else
     lock_client_.lock(std::move(wish), wishes_);
   return finish(at);
@@ -134,7 +134,7 @@ registry::effects registry::client_gone(std::uint64_t client,
 registry::effects registry::put(name_wish wish, const clocks& at) {
   begin(at);
   if (membership_.leaving())
-    wishes_.effects.emplace_back(name_answer{wish.request, verdict::cancelled});
+    wishes_.effects.emplace_back(name_answer{wish.request, verdict::leaving});
   else
     name_client_.put(std::move(wish), wishes_);
   return finish(at);
@@ -142,11 +142,11 @@ registry::effects registry::put(name_wish wish, const clocks& at) {
 
 registry::effects registry::remove(std::uint64_t request,
                                    const std::string& name,
-                                   std::optional<std::uint64_t> owner,
+                                   const std::optional<core::name_owner>& owner,
                                    core::instant deadline, const clocks& at) {
   begin(at);
   if (membership_.leaving())
-    wishes_.effects.emplace_back(name_answer{request, verdict::cancelled});
+    wishes_.effects.emplace_back(name_answer{request, verdict::leaving});
   else
     name_client_.remove(request, name, owner, deadline, wishes_);
   return finish(at);

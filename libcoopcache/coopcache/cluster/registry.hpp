@@ -72,7 +72,7 @@ public:
 
   [[nodiscard]] effects put(name_wish wish, const clocks& at);
   [[nodiscard]] effects remove(std::uint64_t request, const std::string& name,
-                               std::optional<std::uint64_t> owner,
+                               const std::optional<core::name_owner>& owner,
                                core::instant deadline, const clocks& at);
   [[nodiscard]] effects owner_gone(std::uint64_t actor, const clocks& at);
   [[nodiscard]] effects resolved(std::uint64_t question, winner who,

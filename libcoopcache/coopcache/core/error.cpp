@@ -48,6 +48,8 @@ std::string_view to_string(errc code) noexcept {
       return "unknown_node";
     case errc::no_majority:
       return "no_majority";
+    case errc::cancelled:
+      return "cancelled";
   }
   return "unknown";
 }

@@ -55,6 +55,8 @@ enum class errc : std::uint8_t {
   unknown_node,
   /// In a strict cluster, the node saw no majority until the deadline.
   no_majority,
+  /// The caller took the request back.
+  cancelled,
 };
 
 /// The name of a code as it stands in this header.

@@ -254,6 +254,13 @@ private:
       answer(word(registry_.register_name(name, actor)));
   }
 
+  // release NAME OTHER: removes a name if the actor of the other one has it.
+  void release(std::istringstream& in) {
+    std::string name, other;
+    in >> name >> other;
+    answer(word(registry_.unregister_name(name, registry_.whereis(other))));
+  }
+
   void remove(std::istringstream& in) {
     std::string name;
     in >> name;
@@ -326,6 +333,7 @@ private:
     {"replace", [this](auto& in) { put(in, true); }},
     {"adopt", [this](auto& in) { adopt(in); }},
     {"unregister", [this](auto& in) { remove(in); }},
+    {"release", [this](auto& in) { release(in); }},
     {"kill", [this](auto& in) { kill(in); }},
     {"whereis", [this](auto& in) { whereis(in); }},
     {"ask", [this](auto& in) { ask(in); }},
