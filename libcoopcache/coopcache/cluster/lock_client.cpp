@@ -97,6 +97,7 @@ void lock_client::free(entries::iterator at, wishes& out) {
 
 lock_client::entries::iterator lock_client::erase(entries::iterator at) {
   const auto& [request, mine] = *at;
+  doubtful_.erase(request);
   deadlines_.erase({mine.wish.deadline, request});
   if (const auto held = held_.find(identity_of(mine.wish));
       held != held_.end()) {
@@ -141,7 +142,15 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
   }
 }
 
+void lock_client::may_hold(bool may, wishes& out) {
+  may_hold_ = may;
+  if (may)
+    for (const auto& [request, what] : std::exchange(doubtful_, {}))
+      on(what, out);
+}
+
 void lock_client::enter(const core::view& current, wishes& out) {
+  doubtful_.clear(); // whoever waits asks anew
   homes_ = core::homes{current};
   view_ = current.id;
   unchecked_ = {current.members.begin(), current.members.end()};
@@ -232,9 +241,8 @@ void lock_client::on(const lock_granted& what, wishes& out) {
   if (at == entries_.end() || at->second.is != state::waiting)
     return;
   auto& mine = at->second;
-  if (!may_hold_) { // it comes too late to be believed
-    to_home(mine, lock_release{what.seq}, out);
-    ask(mine, out);
+  if (!may_hold_) {
+    doubtful_.emplace(what.seq, what);
     return;
   }
   deadlines_.erase({mine.wish.deadline, what.seq});

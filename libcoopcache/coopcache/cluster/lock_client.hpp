@@ -88,10 +88,9 @@ public:
     may_hand_on_ = may;
   }
 
-  /// Whether this node may hold locks now: else another side may grant them.
-  void may_hold(bool may) noexcept {
-    may_hold_ = may;
-  }
+  /// Whether this node may hold locks now: else another side may grant them,
+  /// and what is granted here counts when it may again, in the same view.
+  void may_hold(bool may, wishes& out);
 
   /// Takes all locks away: another side may grant them.
   void lose_all(wishes& out);
@@ -148,6 +147,7 @@ private:
   core::homes homes_;
   bool may_hand_on_ = false;
   bool may_hold_ = true;
+  std::map<std::uint64_t, lock_granted> doubtful_; ///< by request
   core::instant now_{};
   entries entries_;
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost

@@ -171,7 +171,7 @@ registry::effects registry::resolved(std::uint64_t question, winner who,
 void registry::begin(const clocks& at) {
   lock_client_.note_time(at.now);
   lock_home_.note_time(at.now);
-  lock_client_.may_hold(at.now < holds_until());
+  lock_client_.may_hold(at.now < holds_until(), wishes_);
   if (!grants(at.now))
     update_grants(at);
 }
