@@ -50,6 +50,29 @@ TEST_CASE("a fresh attempt starts each 100 ms until there is a link") {
   CHECK(d.due(now + 1h) == endpoints{"b:1"});
 }
 
+TEST_CASE("whether a lost peer still runs is checked several times, then not") {
+  dialer d{"b:1", {"a:1"}, start};
+  CHECK(d.to_check(start + 1h).empty());
+  d.linked("a:1");
+  for (const bool refused : {false, true}) {
+    d.unlinked("a:1", start);
+    auto now = start;
+    for (const auto pause : {10ms, 20ms, 40ms, 80ms, 160ms, 320ms}) {
+      CHECK(d.to_check(now) == endpoints{"a:1"});
+      CHECK(d.to_check(now).empty());
+      CHECK(d.next_wake() <= now + pause);
+      now += pause;
+      CHECK(d.to_check(now - 1ms).empty());
+    }
+    if (refused)
+      d.failed("a:1");
+    else
+      CHECK(d.to_check(now) == endpoints{"a:1"});
+    CHECK(d.to_check(start + 1h).empty());
+    d.linked("a:1");
+  }
+}
+
 TEST_CASE("the own endpoint is not dialled, and each other one once") {
   dialer d{"b:1", {"b:1", "c:1", "c:1"}, start};
   d.learn("b:1", start);

@@ -219,6 +219,18 @@ TEST_CASE("of five nodes one killed leaves the view within 10 ms") {
   }
 }
 
+TEST_CASE("a death that is proven late ends the wait for its permission") {
+  for (const auto proof : {100ms, 400ms, 1000ms}) {
+    cluster_of c{5};
+    c.w.change_weather({1ms, 1ms, 0, false, 0, proof});
+    c.w.crash(0);
+    const auto took = c.time_until(
+      [&] { return c.view(1).members.size() == 4; });
+    REQUIRE(took);
+    CHECK(*took <= proof + 20ms);
+  }
+}
+
 TEST_CASE("a frozen node leaves within 2 s, and is back within 1 s") {
   for (std::size_t victim = 0; victim < 4; ++victim) {
     cluster_of c{4};

@@ -18,7 +18,7 @@ class storm : public witness {
 public:
   storm(std::uint64_t seed, const tampering& tamper)
     : dice_(seed * 2 + 1), count_(3 + dice_.below(5)), strict_(dice_.one_in(4)),
-      world_(seed, settings(), sky()), locks_(strict_) {
+      world_(seed, settings(), sky(seed)), locks_(strict_) {
     world_.seen_by = this;
     world_.tamper = tamper;
     world_.on_effect = [this](std::size_t node, const cluster::effect& what) {
@@ -104,8 +104,10 @@ private:
     return s;
   }
 
-  [[nodiscard]] weather sky() {
+  [[nodiscard]] weather sky(std::uint64_t seed) {
     weather s;
+    if (seed % 7 == 1)
+      s.proof = 500ms;
     if (dice_.one_in(3))
       s.loss = static_cast<unsigned>(1 + dice_.below(50));
     s.reorders = dice_.one_in(3);

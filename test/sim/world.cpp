@@ -53,6 +53,8 @@ void world::boot(std::size_t index) {
   n.missed.clear();
   n.tick_at = core::never;
   ++n.life;
+  std::erase_if(unproven_,
+                [&](const auto& u) { return u.first.first == index; });
   plan_tick(index);
   // By then everybody that can be reached has been dialled.
   later_at(index, 400ms, [this, index] {
@@ -195,8 +197,10 @@ void world::connect(std::size_t a, std::size_t b) {
     arrivals_[self][peer] = now_;
     const auto id = nodes_[peer].id;
     later_at(self, delay(), [this, self = self, peer = peer, session, id] {
-      if (sessions_[self][peer] == session)
-        turn(self, [&](auto& m, const auto& c) { return m.linked(id, c); });
+      if (sessions_[self][peer] != session)
+        return;
+      prove_death(self, peer); // of an earlier life
+      turn(self, [&](auto& m, const auto& c) { return m.linked(id, c); });
     });
   }
 }
@@ -234,13 +238,23 @@ void world::crash(std::size_t index) {
     if (!reaches || !runs(other))
       continue;
     const auto id = n.id;
-    later_at(other, std::max(arrivals_[index][other] - now_, delay()),
-             [this, other, id] {
-               turn(other, [&](auto& m, const auto& c) {
-                 return m.unlinked(id, true, c);
-               });
+    unproven_[{other, index}] = id;
+    later_at(other,
+             std::max(arrivals_[index][other] - now_, delay()) + sky_.proof,
+             [this, other, index, id] {
+               const auto at = unproven_.find({other, index});
+               if (at != unproven_.end() && at->second == id)
+                 prove_death(other, index);
              });
   }
+}
+
+void world::prove_death(std::size_t to, std::size_t of) {
+  const auto dead = unproven_.extract({to, of});
+  if (!dead.empty())
+    turn(to, [&](auto& m, const auto& c) {
+      return m.unlinked(dead.mapped(), true, c);
+    });
 }
 
 void world::restart(std::size_t index) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <queue>
 #include <stdexcept>
@@ -27,6 +28,7 @@ struct weather {
   unsigned loss = 0;     ///< of 1000 messages so many are lost
   bool reorders = false; ///< also on one link
   unsigned skew = 200;   ///< ms by which wall clocks are wrong, at most
+  nanos proof{};         ///< from the loss of a link to the proof of a death
 };
 
 class world;
@@ -171,6 +173,7 @@ private:
   void later_at(std::size_t node, nanos delay, std::function<void()> f);
   void dial_all();
   void connect(std::size_t a, std::size_t b);
+  void prove_death(std::size_t to, std::size_t of);
   void close_link(std::size_t from, std::size_t to);
   [[nodiscard]] nanos delay();
 
@@ -183,7 +186,9 @@ private:
   std::vector<sim_node> nodes_;
   std::vector<std::vector<bool>> cuts_;
   std::vector<std::vector<std::uint64_t>> sessions_; ///< 0: no link
-  std::vector<std::vector<instant>> arrivals_;       ///< of the last message
+  /// Who has lost a link to whom, and does not know that it has crashed.
+  std::map<std::pair<std::size_t, std::size_t>, core::node_id> unproven_;
+  std::vector<std::vector<instant>> arrivals_; ///< of the last message
   std::uint64_t last_session_ = 0;
   std::size_t messages_ = 0;
   int crash_in_install_ = -1;

@@ -166,6 +166,7 @@ public:
     for (const auto& endpoint : dialer_->due(now))
       if (!dialling_.contains(endpoint))
         connector_->dial(endpoint, connect_limit);
+    check(now);
     tell_probed();
   }
 
@@ -641,14 +642,18 @@ private:
     owner_.unlinked(earlier, true);
   }
 
+  // Does it still run?
+  void check(core::instant now) {
+    for (const auto& endpoint : dialer_->to_check(now))
+      connector_->dial(endpoint, connect_limit);
+  }
+
   void down(const caf::node_id& where) {
     const auto peer = peer_at(where);
     if (!peer)
       return;
-    const auto at = links_.find(*peer);
-    const auto endpoint = at->second.endpoint;
-    end(at, "connection lost");
-    connector_->dial(endpoint, connect_limit); // does it still run?
+    end(links_.find(*peer), "connection lost");
+    check(table::precise_now());
   }
 
   void end(connections::iterator at, const std::string& why) {

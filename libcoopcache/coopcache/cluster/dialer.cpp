@@ -59,6 +59,7 @@ void dialer::linked(const std::string& endpoint) {
     return;
   at->second.linked = true;
   at->second.tried = true;
+  at->second.check = core::never;
 }
 
 void dialer::unlinked(const std::string& endpoint, core::instant now) {
@@ -66,16 +67,22 @@ void dialer::unlinked(const std::string& endpoint, core::instant now) {
   if (at == peers_.end() || !at->second.linked)
     return;
   at->second.linked = false;
+  at->second.check = now;
+  at->second.pause = first_pause;
   at->second.next = at->second.since = first_attempt(endpoint, now);
 }
 
 void dialer::failed(const std::string& endpoint) {
-  if (const auto at = peers_.find(endpoint); at != peers_.end())
-    at->second.tried = true;
+  const auto at = peers_.find(endpoint);
+  if (at == peers_.end())
+    return;
+  at->second.tried = true;
+  at->second.check = core::never;
 }
 
 void dialer::unanswered(const std::string& endpoint, core::instant now) {
-  failed(endpoint);
+  if (const auto at = peers_.find(endpoint); at != peers_.end())
+    at->second.tried = true;
   pause(endpoint, first_attempt(endpoint, now));
 }
 
@@ -100,11 +107,23 @@ std::vector<std::string> dialer::due(core::instant now) {
   return result;
 }
 
+std::vector<std::string> dialer::to_check(core::instant now) {
+  std::vector<std::string> result;
+  for (auto& [endpoint, info] : peers_) {
+    if (info.check > now)
+      continue;
+    info.check = info.pause > last_pause ? core::never : now + info.pause;
+    info.pause *= 2;
+    result.push_back(endpoint);
+  }
+  return result;
+}
+
 core::instant dialer::next_wake() const noexcept {
   auto result = core::never;
   for (const auto& [endpoint, info] : peers_)
     if (!info.linked)
-      result = std::min(result, info.next);
+      result = std::min({result, info.next, info.check});
   return result;
 }
 

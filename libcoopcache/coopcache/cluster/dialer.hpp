@@ -18,6 +18,10 @@ namespace coopcache::cluster {
 /// whatever became of the last one: behind a cut that ends, an old attempt
 /// may wait for seconds until the system repeats it.
 ///
+/// Who has lost a link checks by connections whether the other one still runs:
+/// at once, and a few times more, because a process that ends may still take
+/// connections for a moment.
+///
 /// A pure machine, not thread-safe. Invariants:
 /// 1. The own endpoint is never dialled, nor one with a link.
 /// 2. Memory is bounded by the known endpoints, of which there are at most
@@ -68,18 +72,27 @@ public:
   /// Whom to dial now.
   [[nodiscard]] std::vector<std::string> due(core::instant now);
 
+  /// Where to connect now, only to see whether anybody listens.
+  [[nodiscard]] std::vector<std::string> to_check(core::instant now);
+
   [[nodiscard]] core::instant next_wake() const noexcept;
 
   /// Whether each configured peer was linked, or could not be, at least once.
   [[nodiscard]] bool probed() const noexcept;
 
 private:
+  /// Time to the second check; doubles from check to check.
+  static constexpr std::chrono::milliseconds first_pause{10};
+  static constexpr std::chrono::milliseconds last_pause{320};
+
   struct peer {
     bool configured = false;
     bool linked = false;
     bool tried = false;  ///< linked or failed at least once
     core::instant since; ///< when it is on this node to dial
     core::instant next;  ///< attempt
+    core::instant check = core::never;
+    std::chrono::milliseconds pause{}; ///< after that check
   };
 
   [[nodiscard]] core::instant first_attempt(const std::string& endpoint,

@@ -69,10 +69,11 @@ void membership::unlinked(const core::node_id& who, bool dead, const clocks& at,
                           effects& out) {
   note_time(at.now);
   const auto at_peer = peers_.find(who);
-  if (at_peer == peers_.end())
-    return;
-  if (dead) // else there may soon be another link; silence will tell
+  if (dead && at_peer != peers_.end())
     lose(at_peer, true, at.now);
+  else if (dead && installed_.has(who))
+    note_dead(who);
+  // Else there may soon be another link; silence will tell.
   act(at, out);
 }
 
@@ -91,10 +92,17 @@ void membership::lose(peers::iterator who, bool dead, core::instant now) {
     lost.last = now;
   }
   if (dead)
-    dead_.insert(id);
+    note_dead(id);
   peers_.erase(who);
   recompute(now);
   beat_due_ = true;
+}
+
+// A view that waits until its permission has run out need not wait any more.
+void membership::note_dead(const core::node_id& id) {
+  dead_.insert(id);
+  if (proposal_ && installed_.has(id) && !proposal_->next.has(id))
+    proposal_.reset();
 }
 
 void membership::lose_the_silent(core::instant now, effects& out) {
