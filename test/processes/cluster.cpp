@@ -8,6 +8,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -128,9 +129,13 @@ void process::signal(int number) {
   ::kill(pid_, number);
 }
 
+void process::close_input() {
+  if (in_ >= 0)
+    ::close(std::exchange(in_, -1));
+}
+
 int process::finish() {
-  ::close(in_);
-  in_ = -1;
+  close_input();
   int status = 0;
   ::waitpid(pid_, &status, 0);
   pid_ = 0;

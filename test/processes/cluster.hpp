@@ -37,6 +37,9 @@ public:
 
   void signal(int number);
 
+  /// Which has it end in order.
+  void close_input();
+
   /// Closes its input and waits for its end; returns its status.
   int finish();
 

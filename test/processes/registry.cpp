@@ -251,10 +251,11 @@ TEST_CASE("a node that leaves says so, and its locks and names go with it") {
   all[0].say("lock next " + resource + " - 20000");
   await_queue(all, 1, resource, "1 1");
   const auto begin = clock::now();
-  CHECK(all[2].finish() == 0);
-  all.kill(2);
+  all[2].close_input();
   token(all[0].hear("next"));
   const auto took = since(begin);
+  CHECK(all[2].finish() == 0);
+  all.kill(2);
   MESSAGE("handed over after " << took.count() << " ms");
   CHECK(took < 1000ms);
   all.await_view({0, 1});
@@ -375,7 +376,7 @@ TEST_CASE("whoever is killed, the four others go on at once") {
     parts p{five()};
     p.all.kill(p.node(lost));
     const auto took = p.all.await_view(p.without(lost));
-    CHECK(took < 500ms);
+    CHECK(took < 1000ms);
     p.check_without(lost);
     p.all.gather();
     CHECK(p.all[p.node(lost)].ask("sync 10000") == "ok");
@@ -384,7 +385,7 @@ TEST_CASE("whoever is killed, the four others go on at once") {
       CHECK(p.all[p.node(lost)].ask("whereis omega") == "none");
     else
       CHECK(p.all[p.node(lost)].ask("unregister omega") == "ok");
-    await_queue(p.all, ranks(p.all).front(), p.resource, "0 0");
+    await_queue(p.all, p.node(role::home), p.resource, "0 0");
   }
 }
 

@@ -755,6 +755,31 @@ TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
   CHECK(c.owner(4, "b") == named);
 }
 
+TEST_CASE("strict: who thaws with a lock handed to it holds it alone") {
+  cluster::registry_settings strict;
+  strict.strict = 5;
+  for (auto frozen = 100ms; frozen <= 1800ms; frozen += 50ms) {
+    CAPTURE(frozen.count());
+    cluster_of c{5, strict};
+    const auto r = c.resource_at(0);
+    const auto holder = c.quiet_lock(1, r);
+    const auto next = c.quiet_lock(3, r);
+    const auto last = c.quiet_lock(4, r);
+    c.w.freeze(3);
+    c.w.run_for(1ms);
+    c.unlock(holder);
+    c.w.run_for(frozen);
+    c.w.thaw(3);
+    const auto holds = [&](std::uint64_t request) {
+      return c.got(request)
+             && std::find(c.lost.begin(), c.lost.end(), request)
+                  == c.lost.end();
+    };
+    CHECK_FALSE(c.time_until([&] { return holds(next) && holds(last); }, 5s));
+    CHECK(holds(next) != holds(last));
+  }
+}
+
 TEST_CASE("a home that has used its numbers up asks for a new view") {
   cluster::registry_settings few;
   few.numbers_per_view = 5;

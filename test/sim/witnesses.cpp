@@ -257,7 +257,7 @@ void lock_witness::one_holder(const world& w) const {
     if (!w.is_up(one.node) || had == had_.end())
       continue;
     for (const auto& [whose, token] : had->second)
-      require(whose.second == one.requester || token < one.token,
+      require(whose.second == one.requester || token <= one.token,
               "long after the heal somebody holds what another has had since: "
                 + one.resource);
   }

@@ -7,11 +7,14 @@ namespace coopcache::cluster {
 
 namespace {
 
-std::uint64_t extended(std::uint64_t lineage, const core::view_id& by) {
-  const auto& [name, incarnation] = by.proposer;
-  for (const auto part : {core::stable_hash(name), incarnation, by.number})
+std::uint64_t extended(std::uint64_t lineage, const core::node_id& by) {
+  for (const auto part : {core::stable_hash(by.name), by.incarnation})
     lineage = core::mixed(lineage ^ part);
   return lineage;
+}
+
+std::uint64_t extended(std::uint64_t lineage, const core::view_id& by) {
+  return core::mixed(extended(lineage, by.proposer) ^ by.number);
 }
 
 } // namespace
@@ -144,17 +147,24 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
 
 void lock_client::may_hold(bool may, wishes& out) {
   may_hold_ = may;
-  if (may)
-    for (const auto& [request, what] : std::exchange(doubtful_, {}))
-      on(what, out);
+  if (!may || doubtful_.empty())
+    return;
+  std::map<std::uint64_t, lock_granted> by_token; // in which they were made
+  for (const auto& [request, what] : std::exchange(doubtful_, {}))
+    by_token.emplace(what.token, what);
+  for (const auto& [token, what] : by_token)
+    on(what, out);
 }
 
-void lock_client::enter(const core::view& current, wishes& out) {
+void lock_client::enter(const core::view& current, const core::node_id& self,
+                        wishes& out) {
   doubtful_.clear(); // whoever waits asks anew
   homes_ = core::homes{current};
   view_ = current.id;
+  // A loser of the last view may not have heard of it.
+  told_lineage_ = unchecked_.empty() ? lineage_ : extended(lineage_, self);
   unchecked_ = {current.members.begin(), current.members.end()};
-  told_lineage_ = std::exchange(lineage_, extended(lineage_, view_));
+  lineage_ = extended(told_lineage_, view_);
   for (auto& [request, mine] : entries_) {
     mine.next.reset();
     if (mine.is == state::waiting)

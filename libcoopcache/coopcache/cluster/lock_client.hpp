@@ -71,12 +71,13 @@ public:
   void client_gone(std::uint64_t client, wishes& out);
 
   /// Tells the homes of a new view what is held and who waits.
-  void enter(const core::view& current, wishes& out);
+  void enter(const core::view& current, const core::node_id& self, wishes& out);
 
-  /// Tells which views this node has been in since all members knew what it
-  /// holds; 0: in none. To be asked when a view is entered, before that.
+  /// Tells which views this node was in, before this one, since all members
+  /// of one knew what it holds; 0: in none. If they did not come to know that
+  /// in the last one, nobody else has the same.
   [[nodiscard]] std::uint64_t lineage() const noexcept {
-    return lineage_;
+    return told_lineage_;
   }
 
   /// A member has entered the view, too.
@@ -155,7 +156,7 @@ private:
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;
   core::past_grants past_{4096};
   std::uint64_t lineage_ = 0;
-  std::uint64_t told_lineage_ = 0; ///< when the view was entered
+  std::uint64_t told_lineage_ = 0; ///< see `lineage`
   core::view_id view_;
   std::set<core::node_id> unchecked_; ///< may have what overtakes a hold
 };

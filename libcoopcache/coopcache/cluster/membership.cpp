@@ -334,8 +334,11 @@ core::instant membership::next_wake() const noexcept {
   // With a change at hand, its own times are nearer than the next beat's.
   const bool busy = forming_ || proposal_ || changing() || renewing_
                     || target_ != installed_.members;
-  return busy ? std::min(next_beat_, last_event_ + settings_.settle / 10)
-              : next_beat_;
+  auto wake = busy ? std::min(next_beat_, last_event_ + settings_.settle / 10)
+                   : next_beat_;
+  for (const auto& [id, info] : peers_)
+    wake = std::min(wake, info.heard + settings_.detection);
+  return wake;
 }
 
 } // namespace coopcache::cluster

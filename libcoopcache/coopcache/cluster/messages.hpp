@@ -129,8 +129,8 @@ struct lock_taken {
   friend bool operator==(const lock_taken&, const lock_taken&) = default;
 };
 
-/// Takes `lock_next` back, because somebody is to share the lock with its
-/// holder.
+/// Takes `lock_next` back: somebody is to share the lock with its holder, or
+/// nobody waits any more.
 struct lock_keep {
   std::uint64_t seq = 0;
   std::uint64_t token = 0; ///< as in `lock_next`

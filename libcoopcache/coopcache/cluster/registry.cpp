@@ -185,14 +185,13 @@ void registry::enter_view(const clocks& at) {
   channels_.enter(now, self);
   lock_home_.enter(now);
   name_home_.enter(now);
-  const auto lineage = lock_client_.lineage();
-  lock_client_.enter(now, wishes_);
+  lock_client_.enter(now, self, wishes_);
   name_client_.enter(now, wishes_);
   if (!has_majority())
     lock_client_.lose_all(wishes_);
   auto digests = name_client_.digests();
   for (const auto& id : now.members)
-    wishes_.send(id, claims_end{lineage, digests[id]});
+    wishes_.send(id, claims_end{lock_client_.lineage(), digests[id]});
   name_client_.repeat(wishes_);
   work_off(at);
   auto waiting = std::move(early_);

@@ -1,5 +1,6 @@
 #include "coopcache/core/past_grants.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace coopcache::core {
@@ -12,10 +13,13 @@ void past_grants::note(const std::string& resource,
     entries_.push_front({resource, {}, {}});
     by_resource_.emplace(entries_.front().resource, entries_.begin());
   }
-  auto& mine = entries_.front();
-  if (mine.last.requester != requester)
-    mine.other = std::exchange(mine.last, {requester, 0});
-  mine.last.token = token;
+  auto& [name, last, other] = entries_.front();
+  if (requester == last.requester)
+    last.token = std::max(last.token, token);
+  else if (token > last.token)
+    other = std::exchange(last, {requester, token});
+  else if (token > other.token)
+    other = {requester, token};
   if (entries_.size() > most_) {
     by_resource_.erase(entries_.back().resource);
     entries_.pop_back();

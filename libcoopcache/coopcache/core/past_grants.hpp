@@ -19,6 +19,9 @@ public:
   explicit past_grants(std::size_t most) : most_(most) {
   }
 
+  past_grants(const past_grants&) = delete;
+  past_grants& operator=(const past_grants&) = delete;
+
   void note(const std::string& resource, const std::string& requester,
             std::uint64_t token);
 
@@ -39,8 +42,8 @@ private:
 
   struct entry {
     std::string resource;
-    grant last;
-    grant other; ///< the last one of another requester
+    grant last;  ///< the greatest
+    grant other; ///< the greatest of another requester
   };
 
   using entries = std::list<entry>;

@@ -202,7 +202,9 @@ private:
     in >> file >> resource >> times;
     int done = 0;
     for (int i = 0; i < times; ++i) {
-      const auto got = registry_.lock(resource);
+      lock_options options;
+      options.deadline = 10s;
+      const auto got = registry_.lock(resource, options);
       if (!got)
         continue;
       std::uint64_t number = 0, token = 0;
@@ -212,6 +214,8 @@ private:
         return;
       }
       std::this_thread::sleep_for(1ms); // for others to be seen
+      if (got->lost())
+        continue;
       std::ofstream{file} << number + 1 << ' ' << got->token();
       ++done;
     }
