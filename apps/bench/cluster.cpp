@@ -151,14 +151,26 @@ seen contend(const registry& r, std::size_t count, clock::time_point begin,
   return all;
 }
 
+/// Holds a token of CAF's own messages for 10 ms and passes it on to whom it
+/// came from, until it comes with `false`.
+void pass_on(caf::scoped_actor& self) {
+  const auto own = caf::actor_cast<caf::actor>(self.ptr());
+  bool more = true;
+  self->receive_while(more)([&](bool on, const caf::actor& back) {
+    more = on;
+    wait_until(clock::now() + hold);
+    coopcache::actor::post(back, true, own);
+  });
+}
+
 /// How many nodes are in this node's view; 0 if it does not serve.
 std::size_t view_size(const registry& r) {
   const auto info = r.info();
   return info.serving ? info.members.size() : 0;
 }
 
-/// A node that does what its parent says: "contend CLIENTS BEGIN END", or
-/// "view".
+/// A node that does what its parent says: "contend CLIENTS BEGIN END", "view",
+/// or "pass".
 void serve(std::istringstream& words) {
   std::string own;
   endpoints all;
@@ -174,6 +186,13 @@ void serve(std::istringstream& words) {
   for (std::string what; std::cin >> what;) {
     if (what == "view") {
       std::cout << view_size(r) << std::endl;
+      continue;
+    }
+    if (what == "pass") {
+      caf::scoped_actor self{m.system()};
+      static_cast<void>(r.register_name("passer", self.ptr()));
+      std::cout << "ready" << std::endl;
+      pass_on(self);
       continue;
     }
     std::size_t clients = 0;
@@ -219,7 +238,8 @@ public:
 
   ~helper() {
     end();
-    std::fclose(in_);
+    if (in_ != nullptr)
+      std::fclose(in_);
     std::fclose(out_);
   }
 
@@ -251,7 +271,7 @@ public:
 
   /// Has it leave in order, and waits for that.
   void finish() {
-    in_ = freopen("/dev/null", "w", in_);
+    std::fclose(std::exchange(in_, nullptr));
     waitpid(std::exchange(pid_, 0), nullptr, 0);
   }
 
@@ -351,6 +371,24 @@ public:
   }
 
   /// `clients` in all, spread over the nodes.
+  /// How often a second another process and this thread pass a token on that
+  /// each holds for 10 ms, by messages of CAF's: what the machine allows.
+  double pass_tokens() {
+    others_[0]->say("pass");
+    static_cast<void>(others_[0]->hear());
+    caf::scoped_actor self{system()};
+    const auto own = caf::actor_cast<caf::actor>(self.ptr());
+    const auto other = here().whereis("passer");
+    const int rounds = 150;
+    const auto begin = clock::now();
+    for (int i = 1; i <= rounds; ++i) {
+      coopcache::actor::post(other, i < rounds, own);
+      self->receive([](bool, const caf::actor&) {});
+      wait_until(clock::now() + hold);
+    }
+    return 2 * rounds / seconds_since(begin);
+  }
+
   seen contend_everywhere(std::size_t clients, clock::duration length) {
     const auto begin = clock::now() + 300ms;
     const auto end = begin + length;
@@ -470,6 +508,8 @@ void measure_contended(std::size_t clients) {
   print("fewest",
         static_cast<double>(saw.fewest)
           / (static_cast<double>(saw.grants) / static_cast<double>(clients)));
+  if (clients == 2)
+    print("bare", all.pass_tokens());
 }
 
 void measure_once() {
