@@ -6,6 +6,8 @@
 
 #include <array>
 #include <functional>
+#include <mutex>
+#include <pthread.h>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
@@ -17,6 +19,9 @@ namespace coopcache::actor {
 
 /// The names of the cluster with handles of their owners, for readers of any
 /// thread: a look-up takes a shard's shared lock and copies a handle.
+///
+/// Writers come first: however many read without a pause, a change is not held
+/// up. (`std::shared_mutex` lets readers come first.)
 class directory {
 public:
   /// Null if there is no such name, or no way to its owner now.
@@ -25,6 +30,12 @@ public:
     const std::shared_lock guard{part.mutex};
     const auto at = part.names.find(name);
     return at == part.names.end() ? nullptr : at->second.handle;
+  }
+
+  [[nodiscard]] bool has(std::string_view name) const {
+    const auto& part = part_of(name);
+    const std::shared_lock guard{part.mutex};
+    return part.names.contains(name);
   }
 
   /// Sets a name, and returns who had it.
@@ -72,8 +83,47 @@ private:
     caf::strong_actor_ptr handle;
   };
 
+  /// A shared mutex of which no thread may take a share twice.
+  class patient_mutex {
+  public:
+    patient_mutex() {
+      pthread_rwlockattr_t how;
+      pthread_rwlockattr_init(&how);
+      pthread_rwlockattr_setkind_np(
+        &how, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+      pthread_rwlock_init(&lock_, &how);
+      pthread_rwlockattr_destroy(&how);
+    }
+
+    ~patient_mutex() {
+      pthread_rwlock_destroy(&lock_);
+    }
+
+    patient_mutex(const patient_mutex&) = delete;
+    patient_mutex& operator=(const patient_mutex&) = delete;
+
+    void lock() {
+      pthread_rwlock_wrlock(&lock_);
+    }
+
+    void unlock() {
+      pthread_rwlock_unlock(&lock_);
+    }
+
+    void lock_shared() {
+      pthread_rwlock_rdlock(&lock_);
+    }
+
+    void unlock_shared() {
+      pthread_rwlock_unlock(&lock_);
+    }
+
+  private:
+    pthread_rwlock_t lock_;
+  };
+
   struct alignas(64) shard {
-    mutable std::shared_mutex mutex;
+    mutable patient_mutex mutex;
     std::unordered_map<std::string, entry, hash, std::equal_to<>> names;
   };
 
