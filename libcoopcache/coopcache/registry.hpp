@@ -401,10 +401,12 @@ public:
 
   /// A function that decides who keeps a name when two sides meet that both
   /// have it: `f(name, first, second)`, with the earlier registration first,
-  /// returns a `survivor`. It has to be known on all nodes by the same name.
-  /// It runs on one node, once per clash, and has a second; if it throws or is
-  /// late nobody keeps the name. Both actors are told by `name_lost` what they
-  /// lost.
+  /// returns a `survivor`. It has to be known on all nodes by the same name,
+  /// other than "exit", "notify" and "notify_all".
+  /// It runs on one node, once for each clash, or again if that node dies or
+  /// the name moves to another one meanwhile. It has a second; if it throws or
+  /// is late nobody keeps the name. Both actors are told by `name_lost` what
+  /// they lost.
   void add_resolver(std::string name,
                     std::function<survivor(const std::string& name,
                                            const caf::strong_actor_ptr& first,

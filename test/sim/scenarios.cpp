@@ -168,6 +168,8 @@ public:
   std::uint64_t last = 0;
   std::size_t views = 0;
   std::size_t questions = 0;
+  /// Who answers later; instead of `decide`.
+  std::function<void(std::size_t node, const cluster::ask_resolver&)> asked;
   std::function<std::optional<cluster::winner>(const cluster::ask_resolver&)>
     decide; ///< nothing: never answers
 
@@ -187,6 +189,8 @@ private:
     } else if (const auto* const q = std::get_if<cluster::ask_resolver>(
                  &what)) {
       ++questions;
+      if (asked)
+        asked(node, *q);
       const auto who = decide ? decide(*q) : std::nullopt;
       if (who)
         w.at(w.now(), [this, node, question = q->question, who] {
@@ -898,6 +902,41 @@ TEST_CASE("a clash at a heal is resolved as the earlier registration says") {
     const bool ours = row.resolver == "mine" || row.resolver == "hangs";
     CHECK(c.questions == (ours ? 1 : 0));
   }
+}
+
+TEST_CASE("resolvers are asked one after the other, and once for each clash") {
+  cluster_of c{5};
+  std::set<std::pair<std::uint64_t, std::uint64_t>> asked;
+  c.asked = [&](std::size_t node, const cluster::ask_resolver& q) {
+    CHECK(asked.emplace(q.first.actor, q.second.actor).second);
+    // Each takes longer than a tenth of what one may take.
+    c.w.at(c.w.now() + 150ms, [&c, node, question = q.question] {
+      c.w.resolved(node, question, cluster::winner::second);
+    });
+  };
+  std::vector<std::string> names;
+  for (std::uint64_t i = 0; names.size() < 24; ++i)
+    if (c.home(numbered("name", i)) != 4)
+      names.push_back(numbered("name", i));
+  c.split(2); // 0 1 | 2 3 4
+  c.w.run_for(5s);
+  std::vector<std::uint64_t> left, right;
+  for (const auto& name : names) {
+    left.push_back(c.put(0, name, "mine"));
+    right.push_back(c.put(2, name, "mine"));
+    c.w.run_for(10ms);
+    CHECK(c.got(left.back()));
+    CHECK(c.got(right.back()));
+  }
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(200ms);
+  c.w.crash(4); // the homes stay, and ask no more than they have
+  c.w.run_for(8s);
+  CHECK(asked.size() == names.size());
+  for (std::size_t i = 0; i < names.size(); ++i)
+    CHECK(
+      (c.owner(0, names[i]) == left[i] || c.owner(0, names[i]) == right[i]));
 }
 
 TEST_CASE("who was cut off keeps its own names and drops the others") {

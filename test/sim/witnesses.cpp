@@ -326,6 +326,7 @@ void name_witness::crashed(std::size_t node) {
   for (auto& [request, one] : removals_)
     if (one.node == node)
       one.answered = true;
+  asked_.erase(node);
   for (auto* const table : {&versions_, &greatest_})
     std::erase_if(*table, [&](const auto& v) { return v.first.first == node; });
 }
@@ -368,6 +369,11 @@ void name_witness::acted(const world& w, std::size_t node,
         return;
       }
     throw violation("an owner was told twice that it lost " + t->name);
+  } else if (const auto* const q = std::get_if<cluster::ask_resolver>(&what)) {
+    require(asked_[node]
+              .emplace(q->name, q->first.actor, q->second.actor)
+              .second,
+            "a resolver is asked twice about a clash of " + q->name);
   }
 }
 

@@ -118,6 +118,7 @@ private:
 /// * versions of a name never go back on a node;
 /// * no resurrection of what was removed;
 /// * an owner is told at most once that it lost a name;
+/// * a node asks a resolver once about a clash;
 /// * each wish is answered once, and by its deadline;
 /// * at rest all replicas are equal, and hold just the owners that live and
 ///   have not lost their names.
@@ -160,6 +161,10 @@ private:
   std::map<std::pair<std::size_t, std::string>, std::uint64_t> versions_;
   /// The greatest that a node has ever had.
   std::map<std::pair<std::size_t, std::string>, std::uint64_t> greatest_;
+  /// By node: name, and the actors that were to be told apart.
+  std::map<std::size_t,
+           std::set<std::tuple<std::string, std::uint64_t, std::uint64_t>>>
+    asked_;
 };
 
 } // namespace coopcache::sim

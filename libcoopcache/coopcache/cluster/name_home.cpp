@@ -15,6 +15,7 @@ void name_home::enter(const core::view& current) {
   names_.clear();
   works_.clear();
   disputes_.clear();
+  asking_ = 0;
   may_ = false;
 }
 
@@ -43,7 +44,11 @@ void name_home::merge(core::instant now, wishes& out) {
     settle(name, std::move(records), clashes);
   tell_states(!clashes.empty(), out);
   for (auto& one : clashes)
-    ask_next(++last_question_, std::move(one), now, out);
+    if (needs_function(one))
+      disputes_.push_back(std::move(one));
+    else
+      change(one.name, std::move(one.first), one.cause, out);
+  settle_next(now, out);
 }
 
 // Those that another one has replaced do not know it yet. What is left then has
@@ -114,63 +119,100 @@ void name_home::grants(bool may, wishes& out) {
 
 // -- disputes -----------------------------------------------------------------
 
-void name_home::ask_next(std::uint64_t question, dispute asked,
-                         core::instant now, wishes& out) {
-  while (!asked.others.empty()) {
-    const auto& resolver = asked.first.resolver;
+// Settles what the library's own resolvers decide; false if nothing is left.
+bool name_home::needs_function(dispute& about) {
+  while (!about.others.empty()) {
+    const auto& resolver = about.first.resolver;
     if (resolver.empty() || resolver == "exit") {
-      asked.cause = name_cause::conflict_exit;
-      asked.others.pop_front();
+      about.cause = name_cause::conflict_exit;
+      about.others.pop_front();
     } else if (resolver == "notify") {
-      asked.cause = name_cause::conflict;
-      asked.others.pop_front();
+      about.cause = name_cause::conflict;
+      about.others.pop_front();
     } else if (resolver == "notify_all") {
-      asked.cause = name_cause::conflict;
-      asked.nobody_wins();
+      about.cause = name_cause::conflict;
+      about.nobody_wins();
     } else {
-      out.effects.emplace_back(ask_resolver{question, resolver, asked.name,
-                                            asked.first.owner,
-                                            asked.others.front().owner});
-      asked.ends = now + resolver_time;
-      disputes_.insert_or_assign(question, std::move(asked));
-      return;
+      return true;
     }
   }
-  change(asked.name, std::move(asked.first), asked.cause, out);
+  return false;
+}
+
+void name_home::apply(dispute& about, winner who) {
+  about.cause = name_cause::conflict;
+  if (who == winner::nobody) {
+    about.nobody_wins();
+    return;
+  }
+  if (who == winner::second)
+    about.first = about.others.front();
+  about.others.pop_front();
+}
+
+// A resolver is called once for a clash, also if the view changes meanwhile.
+name_home::inquiries::iterator name_home::ask(const dispute& about,
+                                              core::instant now, wishes& out) {
+  const auto& second = about.others.front();
+  const auto asked = std::find_if(inquiries_.begin(), inquiries_.end(),
+                                  [&](const auto& one) {
+                                    return one.second.name == about.name
+                                           && one.second.first == about.first
+                                           && one.second.second == second;
+                                  });
+  if (asked != inquiries_.end())
+    return asked;
+  const auto made = ++last_question_;
+  out.effects.emplace_back(ask_resolver{made, about.first.resolver, about.name,
+                                        about.first.owner, second.owner});
+  return inquiries_
+    .emplace(made,
+             inquiry{about.name, about.first, second, now + resolver_time})
+    .first;
+}
+
+void name_home::settle_next(core::instant now, wishes& out) {
+  asking_ = 0;
+  std::erase_if(inquiries_, [&](const auto& one) {
+    return one.second.ends + inquiry_life <= now;
+  });
+  while (!disputes_.empty()) {
+    auto& about = disputes_.front();
+    if (needs_function(about)) {
+      const auto asked = ask(about, now, out);
+      auto& [number, what] = *asked;
+      if (!what.answer && now < what.ends) {
+        asking_ = number;
+        return;
+      }
+      if (!what.answer)
+        what.answer = winner::nobody;
+      apply(about, *what.answer);
+      continue;
+    }
+    change(about.name, std::move(about.first), about.cause, out);
+    disputes_.pop_front();
+  }
 }
 
 void name_home::resolved(std::uint64_t question, winner who, core::instant now,
                          wishes& out) {
-  const auto at = disputes_.find(question);
-  if (at == disputes_.end())
+  const auto asked = inquiries_.find(question);
+  if (asked == inquiries_.end() || asked->second.answer
+      || asked->second.ends < now)
     return;
-  auto asked = std::move(at->second);
-  disputes_.erase(at);
-  asked.cause = name_cause::conflict;
-  if (who == winner::nobody) {
-    asked.nobody_wins();
-  } else {
-    if (who == winner::second)
-      asked.first = asked.others.front();
-    asked.others.pop_front();
-  }
-  ask_next(question, std::move(asked), now, out);
+  asked->second.answer = who;
+  if (question == asking_)
+    settle_next(now, out);
 }
 
 void name_home::tick(core::instant now, wishes& out) {
-  std::vector<std::uint64_t> over;
-  for (const auto& [question, asked] : disputes_)
-    if (asked.ends <= now)
-      over.push_back(question);
-  for (const auto question : over)
-    resolved(question, winner::nobody, now, out);
+  if (next_wake() <= now)
+    settle_next(now, out);
 }
 
 core::instant name_home::next_wake() const noexcept {
-  auto result = core::never;
-  for (const auto& [question, asked] : disputes_)
-    result = std::min(result, asked.ends);
-  return result;
+  return asking_ == 0 ? core::never : inquiries_.at(asking_).ends;
 }
 
 // -- requests -----------------------------------------------------------------

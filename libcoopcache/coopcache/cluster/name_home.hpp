@@ -50,7 +50,8 @@ public:
   void claims_end(const core::node_id& from, const core::names_digest& has,
                   core::instant now, wishes& out);
 
-  /// The answer to `ask_resolver`; one that comes too late has no effect.
+  /// The answer to `ask_resolver`; one that comes too late has no effect. One
+  /// that comes after a view change counts if the same two still clash here.
   void resolved(std::uint64_t question, winner who, core::instant now,
                 wishes& out);
 
@@ -71,7 +72,8 @@ public:
     return expected_.empty() && unacknowledged_.empty();
   }
 
-  /// A resolver has so long; then nobody wins.
+  /// A resolver has so long; then nobody wins. They are asked one after the
+  /// other, so that none waits for its turn in that time.
   static constexpr std::chrono::seconds resolver_time{1};
 
 private:
@@ -94,13 +96,25 @@ private:
     core::name_record first;
     std::deque<core::name_record> others;
     name_cause cause = name_cause::conflict;
-    core::instant ends;
 
     void nobody_wins() {
       first = {};
       others.clear();
     }
   };
+
+  /// What a resolver was asked, in this view or an earlier one.
+  struct inquiry {
+    std::string name;
+    core::name_record first, second;
+    core::instant ends;
+    std::optional<winner> answer{};
+  };
+
+  using inquiries = std::map<std::uint64_t, inquiry>;
+
+  /// So long an answer is of use to a later view.
+  static constexpr std::chrono::seconds inquiry_life{60};
 
   [[nodiscard]] bool open() const noexcept {
     return may_ && told_all();
@@ -110,8 +124,10 @@ private:
   void settle(const std::string& name, std::vector<core::name_record> claims,
               std::vector<dispute>& clashes);
   void tell_states(bool clash, wishes& out);
-  void ask_next(std::uint64_t question, dispute asked, core::instant now,
-                wishes& out);
+  void settle_next(core::instant now, wishes& out);
+  static bool needs_function(dispute& about);
+  static void apply(dispute& about, winner who);
+  inquiries::iterator ask(const dispute& about, core::instant now, wishes& out);
   void change(const std::string& name, core::name_record record,
               name_cause cause, wishes& out);
   void carry_out(const std::string& name, wishes& out);
@@ -128,7 +144,9 @@ private:
   std::map<std::string, std::vector<core::name_record>> claims_;
   core::names::table names_; ///< what is, without what is disputed
   std::map<std::string, work> works_;
-  std::map<std::uint64_t, dispute> disputes_; ///< by question
+  std::deque<dispute> disputes_; ///< about the first one a resolver is asked
+  std::uint64_t asking_ = 0;     ///< that question
+  inquiries inquiries_;
   std::uint64_t last_question_ = 0;
   bool may_ = false;
 };
