@@ -434,7 +434,7 @@ void name_witness::at_rest(const world& w) const {
       require(there, "at rest a living owner has lost " + one.wish.name + " op "
                        + std::to_string(request));
     require(!there || !one.lost, "told that it lost, and has " + one.wish.name);
-    require(!there || !one.answered || one.told,
+    require(!there || !one.answered || one.told || one.wish.replace,
             "refused, and has " + one.wish.name);
   }
 }

@@ -65,7 +65,8 @@ bool name_client::has_name(std::uint64_t actor) const {
   return own_.contains(actor)
          || std::any_of(ops_.begin(), ops_.end(), [&](const auto& entry) {
               return entry.second.action != name_action::remove
-                     && entry.second.owner.actor == actor;
+                     && entry.second.owner.actor == actor
+                     && !entry.second.withdrawn;
             });
 }
 
@@ -148,7 +149,8 @@ void name_client::unset(const std::string& name, std::uint64_t up_to,
 }
 
 // Our own registration has arrived: it has happened, whatever becomes of the
-// reply. If nobody wants it any more, it is taken back.
+// reply. If nobody wants it any more, it is taken back, unless another one was
+// replaced, which cannot be had back.
 void name_client::note_applied(const std::string& name,
                                const core::name_record& record, wishes& out) {
   if (record.owner.node != self_)
@@ -157,7 +159,9 @@ void name_client::note_applied(const std::string& name,
   const bool ours = at != ops_.end() && at->second.owner == record.owner;
   if (ours)
     at->second.applied = true;
-  if (!alive_.contains(record.owner.actor) || (ours && at->second.withdrawn))
+  const bool unwanted = ours && at->second.withdrawn
+                        && at->second.action == name_action::put;
+  if (unwanted || !alive_.contains(record.owner.actor))
     announce_gone(name, record, out);
 }
 
@@ -290,7 +294,8 @@ void name_client::tick(core::instant now, verdict late, wishes& out) {
     }
     out.send(homes_.of(late_one.name), name_cancel{request, late_one.name});
     const auto* const mine = registered(request, late_one);
-    if (late_one.applied && mine != nullptr)
+    if (late_one.applied && mine != nullptr
+        && late_one.action == name_action::put)
       announce_gone(late_one.name, *mine, out);
   }
 }

@@ -32,8 +32,8 @@ struct name_wish {
 /// A pure machine. Each node is the authority on its own actors: after a view
 /// change it alone tells the homes of their names. Invariants:
 /// 1. Each wish gets exactly one answer, at its deadline at the latest. One
-/// that
-///    was answered with an error leaves no registration.
+///    that was answered with an error leaves no registration; but a `replace`
+///    that was late may have happened, as what it has replaced is gone.
 /// 2. The replica has no name of an owner outside the view, and between views
 ///    it changes only by what homes say, or because an owner is gone.
 /// 3. An owner that loses its name to another is told once.
