@@ -182,6 +182,12 @@ caf::strong_actor_ptr registry::find(std::string_view name) const {
 }
 
 status registry::unknown(std::string_view name) const {
+  if (core_->stopped())
+    return failed(gone(name));
+  if (core_->is_taken(name))
+    return failed(core_->make_error(errc::unknown_node,
+                                    "no link to the node of its owner now",
+                                    name));
   return failed(core_->make_error(errc::unknown_name,
                                   synced()
                                     ? "nobody has the name"
@@ -280,8 +286,17 @@ registry_info registry::info() const {
   return core_->info();
 }
 
-void registry::add_peer(const std::string& endpoint) const {
-  core_->add_peer(endpoint);
+status registry::add_peer(const std::string& endpoint) const {
+  return status_of(core_->add_peer(endpoint));
+}
+
+status registry::disconnect(std::string_view node) const {
+  if (core_->disconnect(node))
+    return {};
+  if (core_->stopped())
+    return failed(gone(node));
+  return failed(core_->make_error(errc::unknown_node,
+                                  "no link to a node of that name", node));
 }
 
 registry_actor registry::actor() const {

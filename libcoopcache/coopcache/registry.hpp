@@ -297,7 +297,8 @@ public:
   /// view finds it, until it ends, its node is lost, or somebody else removes
   /// or replaces it. Errors: `name_taken` (by another actor, or the actor has
   /// a name already), `owner_dead`, `unknown_node` (the actor lives on a node
-  /// that is not linked), `timeout`, `no_majority`.
+  /// that is not linked), `name_too_long` (above 4096 bytes), `timeout`,
+  /// `no_majority`.
   template <class Handle>
   status register_name(std::string_view name, const Handle& who,
                        name_options options = {}) const {
@@ -373,7 +374,8 @@ public:
   /// Every name that is known here, sorted.
   [[nodiscard]] std::vector<std::string> names() const;
 
-  /// Sends a message to the actor of that name. Error: `unknown_name`.
+  /// Sends a message to the actor of that name. Errors: `unknown_name`,
+  /// `unknown_node` (there is no link to its node now).
   template <class... Ts>
   status send(std::string_view name, Ts&&... xs) const {
     const auto to = whereis<caf::actor>(name);
@@ -416,7 +418,8 @@ public:
   // -- locks ------------------------------------------------------------------
 
   /// Asks for a lock, and waits for it in the order of arrival. Errors:
-  /// `timeout`, `lock_taken` (it was not to wait), `no_majority`, `cancelled`.
+  /// `timeout`, `lock_taken` (it was not to wait), `no_majority`, `cancelled`,
+  /// `name_too_long` (above 4096 bytes, also of the requester).
   reply<held_lock> lock(std::string_view resource,
                         lock_options options = {}) const;
 
@@ -482,8 +485,16 @@ public:
   /// What this node knows at the moment.
   [[nodiscard]] registry_info info() const;
 
-  /// As if "host:port" stood among the `nodes` of the configuration.
-  void add_peer(const std::string& endpoint) const;
+  /// As if "host:port" stood among the `nodes` of the configuration; known to
+  /// this node only. Error: `unknown_node` if it is no endpoint, or this node
+  /// has no links at all.
+  status add_peer(const std::string& endpoint) const;
+
+  /// Ends the link to a node of that name. There is no other until `add_peer`
+  /// says its endpoint here, or one of the two starts anew. As all nodes of a
+  /// view are linked, one of the two leaves it: the younger one. Error:
+  /// `unknown_node`.
+  status disconnect(std::string_view node) const;
 
   /// The actor that takes the same as messages; null after the shutdown.
   [[nodiscard]] registry_actor actor() const;

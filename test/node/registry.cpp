@@ -91,6 +91,56 @@ TEST_CASE("a name belongs to one living actor, and an actor has one name") {
   end(b);
 }
 
+TEST_CASE("names have up to 4096 bytes, of any value, also none") {
+  host h;
+  const auto a = h.idle();
+  const std::string longest(4096, 'x'), longer(4097, 'x');
+  for (const auto& name : {longest, std::string{}, std::string{"a\0b\n", 4}}) {
+    CHECK(h.registry.register_name(name, a));
+    CHECK(h.registry.whereis(name) == a);
+    CHECK(h.registry.unregister_name(name));
+    CHECK(h.registry.set_lock(name, longest));
+    CHECK(h.registry.del_lock(name, longest));
+  }
+  constexpr auto refused = errc::name_too_long;
+  CHECK(code_of(h.registry.register_name(longer, a)) == refused);
+  CHECK(code_of(h.registry.register_name("a", a, {.resolver = longer}))
+        == refused);
+  CHECK(code_of(h.registry.unregister_name(longer)) == refused);
+  CHECK(code_of(h.registry.set_lock(longer, "me")) == refused);
+  CHECK(code_of(h.registry.set_lock("r", longer)) == refused);
+  CHECK(h.registry.info().own_locks.empty());
+  end(a);
+}
+
+TEST_CASE("who is not linked cannot be disconnected") {
+  host h;
+  CHECK(code_of(h.registry.disconnect("solo")) == errc::unknown_node);
+  CHECK(code_of(h.registry.add_peer("127.0.0.1:1")) == errc::unknown_node);
+}
+
+TEST_CASE("who reads names without a pause does not hold up who changes them") {
+  host h;
+  const auto a = h.idle(), b = h.idle();
+  REQUIRE(h.registry.register_name("alpha", a));
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 16; ++i)
+    readers.emplace_back([&] {
+      while (!stop)
+        static_cast<void>(h.registry.whereis("alpha"));
+    });
+  name_options brief;
+  brief.deadline = 10s; // it took minutes
+  for (int i = 0; i < 50; ++i)
+    CHECK(h.registry.replace_name("alpha", i % 2 == 0 ? b : a, brief));
+  stop = true;
+  for (auto& one : readers)
+    one.join();
+  end(a);
+  end(b);
+}
+
 TEST_CASE("a name goes with its actor") {
   host h;
   const auto a = h.idle();
@@ -525,6 +575,50 @@ TEST_CASE("everything can be had by message, and the sender is the holder") {
   end(b);
 }
 
+TEST_CASE("a lock by message without a requester is the sender's alone") {
+  host h;
+  const auto r = h.registry.actor();
+  caf::scoped_actor one{h.sys}, other{h.sys};
+  const auto fail = [](const caf::error& e) { FAIL(to_string(e)); };
+  const auto refused = [](errc expected) {
+    return
+      [expected](const caf::error& e) { CHECK(to_error(e).code == expected); };
+  };
+  const std::string resource = "r", nobody;
+  const auto lock = [&](auto& self) {
+    return actor::request(&*self, r, 5s, lock_atom_v, resource, nobody,
+                          caf::timespan{0});
+  };
+  const auto unlock = [&](auto& self) {
+    return actor::request(&*self, r, 5s, unlock_atom_v, resource, nobody);
+  };
+  const auto got = [](std::uint64_t token) { CHECK(token > 0); };
+  lock(one).receive(got, fail);
+  lock(one).receive(got, fail);
+  lock(other).receive([](std::uint64_t) { FAIL("two hold it"); },
+                      refused(errc::lock_taken));
+  unlock(other).receive([] { FAIL("given back by a stranger"); },
+                        refused(errc::not_held));
+  unlock(one).receive([] {}, fail);
+  unlock(one).receive([] {}, fail);
+  lock(other).receive(got, fail);
+}
+
+TEST_CASE("a message without a sender gets no lock, and does no harm") {
+  host h;
+  const auto r = h.registry.actor();
+  const std::string resource = "r", me = "me";
+  actor::post(r, lock_atom_v, resource, me, caf::timespan{1s});
+  actor::post(r, unlock_atom_v, resource, me);
+  actor::post(r, cancel_atom_v, resource, me);
+  actor::post(r, register_atom_v, resource, caf::strong_actor_ptr{}, me);
+  caf::scoped_actor self{h.sys};
+  actor::request(&*self, r, 5s, info_atom_v)
+    .receive([](const registry_info& info) { CHECK(info.own_locks.empty()); },
+             [](const caf::error& e) { FAIL(to_string(e)); });
+  CHECK(h.registry.actor() == r);
+}
+
 TEST_CASE("the actor of the registry is deaf to strangers, and comes back") {
   host h;
   const auto before = h.registry.actor();
@@ -592,11 +686,14 @@ TEST_CASE("handles that outlive node and system answer shutting_down") {
   lock_options local;
   local.scope = lock_scope::local;
   CHECK(left->lock("r", local).error().code == errc::shutting_down);
-  left->add_peer("127.0.0.1:1");
+  CHECK(code_of(left->add_peer("127.0.0.1:1")) == errc::shutting_down);
+  CHECK(code_of(left->add_peer("127.0.0.1")) == errc::unknown_node);
+  CHECK(code_of(left->disconnect("x")) == errc::shutting_down);
   CHECK(lock->lost());
   lock.reset();
   CHECK(left->lock("r").error().code == errc::shutting_down);
   CHECK(left->unregister_name("x").error().code == errc::shutting_down);
+  CHECK(code_of(left->send("x", 1)) == errc::shutting_down);
   CHECK(left->sync(10ms).error().code == errc::shutting_down);
   CHECK(left->spawn_named("x", [](caf::event_based_actor*) {}).error().code
         == errc::shutting_down);

@@ -102,12 +102,14 @@ TEST_CASE("a name is found everywhere at once, until its owner ends") {
 TEST_CASE("an actor of another node is registered where it lives") {
   auto& all = three();
   CHECK(all[1].ask("register old exit") == "ok");
-  CHECK(all[0].ask("adopt new old") == "ok");
+  CHECK(all[0].ask("keep old") == "ok");
+  CHECK(all[0].ask("adopt new") == "ok");
   for (std::size_t i = 0; i < 3; ++i) {
     CHECK(all[i].ask("whereis old") == "none");
     CHECK(all[i].ask("ask new") == "at n1");
   }
-  CHECK(all[2].ask("adopt alone nobody") == "unknown_name");
+  CHECK(all[2].ask("keep nobody") == "unknown_name");
+  CHECK(all[2].ask("adopt alone") == "owner_dead");
   // From anywhere, a name can be taken from just that actor.
   CHECK(all[2].ask("register other exit") == "ok");
   CHECK(all[0].ask("release other new") == "unknown_name");
@@ -116,6 +118,22 @@ TEST_CASE("an actor of another node is registered where it lives") {
   CHECK(all[1].ask("kill old") == "ok");
   for (std::size_t i = 0; i < 3; ++i)
     CHECK(within(5s, [&] { return all[i].ask("whereis new") == "none"; }));
+}
+
+TEST_CASE("an actor of a frozen node gets no name after the deadline") {
+  auto& all = three();
+  CHECK(all[1].ask("register old exit") == "ok");
+  CHECK(all[0].ask("keep old") == "ok");
+  all[1].signal(SIGSTOP);
+  CHECK(all[0].ask("adopt late 200") == "timeout");
+  all[1].signal(SIGCONT);
+  all.await_view({0, 1, 2});
+  CHECK(within(5s, [&] { return all[0].ask("adopt again 5000") == "ok"; }));
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(all[i].ask("ask again") == "at n1");
+    CHECK(all[i].ask("whereis late") == "none");
+  }
+  CHECK(all[1].ask("kill old") == "ok");
 }
 
 TEST_CASE("a lock is handed over from node to node, in order") {
@@ -419,6 +437,13 @@ TEST_CASE("the coordinator and the home die together in a cluster of five") {
   CHECK(token(p.all[p.node(role::waiter)].hear("next")) > p.first);
   CHECK(p.all[p.node(role::waiter)].ask("unlock next") == "unlocked");
   CHECK(p.all[p.node(role::owner)].ask("unregister omega") == "ok");
+}
+
+TEST_CASE("a strict cluster of two says what that means") {
+  cluster all{{.nodes = 2, .settings = "\"strict\": true"}};
+  all.gather();
+  CHECK(all.log(0).find("warning: cluster.strict with two nodes")
+        != std::string::npos);
 }
 
 TEST_CASE("a strict cluster grants in the majority only") {

@@ -731,6 +731,73 @@ TEST_CASE("a holder that was overtaken while it was cut off is told") {
   c.unlock(kept);
 }
 
+TEST_CASE("a registration that timed out can be asked for again") {
+  cluster_of c{4};
+  c.w.freeze(3);
+  const auto late = c.put(1, "a", "", false, 200ms);
+  c.w.run_for(300ms);
+  CHECK(c.answers.at(late) == cluster::verdict::timed_out);
+  cluster::name_wish again;
+  again.request = ++c.last;
+  again.actor = late; // the same actor
+  again.name = "a";
+  again.deadline = c.w.now() + 10s;
+  c.w.put(1, again);
+  REQUIRE(c.time_until([&] { return c.got(c.last); }, 10s));
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(c.owner(i, "a") == late);
+}
+
+TEST_CASE("a replace that timed out leaves the name with one of the two") {
+  for (const auto& [frozen, limit] :
+       {std::pair{3, 200ms}, std::pair{3, 20ms}, std::pair{2, 200ms}}) {
+    CAPTURE(frozen);
+    cluster_of c{4};
+    const auto before = c.put(1, "a");
+    REQUIRE(c.time_until([&] { return c.got(before); }));
+    c.w.freeze(static_cast<std::size_t>(frozen));
+    const auto late = c.put(0, "a", "", true, limit);
+    c.w.run_for(limit + 10ms);
+    CHECK(c.answers.at(late) == cluster::verdict::timed_out);
+    c.w.run_for(5s);
+    c.w.thaw(static_cast<std::size_t>(frozen));
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    c.w.run_for(100ms);
+    const auto now = c.owner(0, "a");
+    CHECK((now == before || now == late));
+    for (std::size_t i = 1; i < 4; ++i)
+      CHECK(c.owner(i, "a") == now);
+    CHECK(c.told.size() == (now == late ? 1 : 0));
+  }
+}
+
+TEST_CASE("of many locks that were overtaken each is told") {
+  cluster_of c{4};
+  std::vector<std::uint64_t> gone;
+  for (std::uint64_t i = 0; i < 250; ++i)
+    gone.push_back(c.lock(3, numbered("many", i)));
+  c.w.run_for(10ms);
+  c.split(3); // 0 1 2 | 3
+  c.w.run_for(5s);
+  for (std::uint64_t i = 0; i < 250; ++i) {
+    const auto other = c.quiet_lock(1, numbered("many", i));
+    REQUIRE(c.got(other));
+    c.unlock(other);
+  }
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(10ms);
+  std::sort(c.lost.begin(), c.lost.end());
+  CHECK(c.lost == gone);
+  c.w.crash(2);
+  c.w.run_for(5s); // a new view: who has compared all says the same
+  const auto lineage = [&](std::size_t node) {
+    return c.w.nodes()[node].machine->own_locks().lineage();
+  };
+  CHECK(lineage(0) == lineage(1));
+  CHECK(lineage(0) == lineage(3));
+}
+
 TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
   cluster::registry_settings strict;
   strict.strict = 5;

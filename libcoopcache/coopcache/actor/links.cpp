@@ -36,6 +36,10 @@ constexpr auto reject_pause = 5s;
 constexpr auto memory = 10min;
 /// Longer ones are no endpoints.
 constexpr std::size_t longest_endpoint = 300;
+/// What both ends say of a link that was ended on request.
+constexpr const char* is_apart = "disconnected on request";
+/// So many refused nodes are known, to say of each once why.
+constexpr std::size_t most_refused = 100;
 /// CAF names a process, not a node in it.
 constexpr const char* one_per_system = "coopcache.links";
 
@@ -77,7 +81,7 @@ public:
     dialer_.emplace(endpoint, from_.peers, table::precise_now());
     for (const auto& each : from_.peers)
       if (each != endpoint)
-        note(each).configured = true;
+        set_configured(each);
     connector_.emplace([weak = weak_from_this()](attempt what) {
       if (const auto self = weak.lock())
         self->later([what = std::make_shared<attempt>(std::move(what))](
@@ -180,11 +184,23 @@ public:
   }
 
   void add_peer(const std::string& endpoint) {
-    if (endpoint.size() > longest_endpoint)
-      return;
-    dialer_->learn(endpoint, table::precise_now());
+    const auto now = table::precise_now();
+    dialer_->configure(endpoint, now);
     if (dialer_->knows(endpoint))
-      note(endpoint);
+      set_configured(endpoint);
+    if (std::erase_if(apart_,
+                      [&](const auto& one) { return one.second == endpoint; })
+        != 0)
+      dialer_->pause(endpoint, now);
+  }
+
+  void disconnect(const core::node_id& peer) {
+    const auto at = links_.find(peer);
+    if (at == links_.end())
+      return;
+    log(log_level::info, peer, "is disconnected, as this node was told");
+    apart_.insert_or_assign(peer, at->second.endpoint);
+    end(at, is_apart);
   }
 
   void stop() {
@@ -247,6 +263,12 @@ private:
     return result;
   }
 
+  void set_configured(const std::string& endpoint) {
+    auto& known = note(endpoint);
+    const std::lock_guard guard{notes_mutex_};
+    known.configured = true;
+  }
+
   void log(log_level level, const core::node_id& peer, std::string_view what) {
     std::string line = "node ";
     line += core::quoted(peer.name);
@@ -297,7 +319,9 @@ private:
     if (what.how == attempt::end::refused)
       refused(what.endpoint);
     if (linked_at(what.endpoint) == links_.end()) {
-      trouble(what.endpoint, log_level::info, what.why);
+      const bool wanted = note(what.endpoint).configured;
+      trouble(what.endpoint, wanted ? log_level::warning : log_level::info,
+              what.why);
       // Its successor will find us, or one of those that were configured.
       if (what.how == attempt::end::refused && dialer_->forget(what.endpoint))
         forget_endpoint(what.endpoint);
@@ -391,7 +415,15 @@ private:
     const auto count = std::min(endpoints.size(), cluster::dialer::most);
     for (std::size_t i = 0; i < count; ++i)
       if (endpoints[i] != from_.own.endpoint)
-        add_peer(endpoints[i]);
+        meet(endpoints[i]);
+  }
+
+  void meet(const std::string& endpoint) {
+    if (endpoint.size() > longest_endpoint)
+      return;
+    dialer_->learn(endpoint, table::precise_now());
+    if (dialer_->knows(endpoint))
+      note(endpoint);
   }
 
   // Called by whatever thread brings a message from the network, and goes on in
@@ -484,6 +516,8 @@ private:
       return why;
     if (theirs.endpoint == from_.own.endpoint)
       return "two nodes at the endpoint " + theirs.endpoint;
+    if (apart_.contains(theirs.self))
+      return is_apart;
     for (const auto& [peer, one] : links_) {
       const bool named = peer.name == theirs.self.name;
       const bool there = one.endpoint == theirs.endpoint;
@@ -509,12 +543,29 @@ private:
     } else {
       reply.is = greeting::step::refuse;
       reply.refusal = why;
-      if (dialer_->knows(theirs.endpoint))
-        trouble(theirs.endpoint, log_level::warning, why);
-      else
-        owner_.log(log_level::warning, "refused a node: " + why);
+      refuse(theirs, why);
     }
     send(from, reply);
+  }
+
+  void refuse(const greeting& theirs, const std::string& why) {
+    if (dialer_->knows(theirs.endpoint)) {
+      trouble(theirs.endpoint, log_level::warning, why);
+      return;
+    }
+    if (refused_.size() >= most_refused)
+      refused_.clear();
+    auto& said = refused_[theirs.endpoint];
+    if (said == why)
+      return; // it tries every few seconds
+    said = why;
+    std::string line = "refused node ";
+    line += core::quoted(theirs.self.name);
+    line += " at ";
+    line += theirs.endpoint.empty() ? "an unknown endpoint" : theirs.endpoint;
+    line += ": ";
+    line += why;
+    owner_.log(log_level::warning, line);
   }
 
   void confirmed(const caf::strong_actor_ptr& from) {
@@ -574,7 +625,10 @@ private:
       mine.socket = std::move(socket);
     know(to->node(), peer);
     lost_.erase(endpoint);
-    add_peer(endpoint);
+    std::erase_if(apart_, [&](const auto& one) {
+      return one.first.name == peer.name; // an earlier incarnation
+    });
+    meet(endpoint);
     dialer_->linked(endpoint);
     mark_linked(endpoint, peer);
     log(log_level::info, peer, "is linked, at " + endpoint);
@@ -688,7 +742,9 @@ private:
   std::map<caf::node_id, core::node_id> whose_; ///< links by CAF's names
   std::map<std::string, dialled> dialling_;     ///< by endpoint
   std::map<caf::node_id, guest> guests_;
-  std::map<std::string, core::node_id> lost_; ///< who was there last
+  std::map<std::string, core::node_id> lost_;  ///< who was there last
+  std::map<std::string, std::string> refused_; ///< why, by endpoint
+  std::map<core::node_id, std::string> apart_; ///< not to be linked; endpoints
   bool probed_ = false;
   bool is_open_ = false;
   std::atomic<core::instant> wake_ = core::instant{};
@@ -741,6 +797,10 @@ void links::drop(const link& which) {
 
 void links::add_peer(const std::string& endpoint) {
   body_->later([endpoint](body& b) { b.add_peer(endpoint); });
+}
+
+void links::disconnect(const core::node_id& peer) {
+  body_->later([peer](body& b) { b.disconnect(peer); });
 }
 
 void links::send(const link& over, const cluster::message& what) const {

@@ -116,8 +116,11 @@ public:
   /// The link is of no use any more: ends it, and dials anew.
   void drop(const link& which);
 
-  /// As if somebody had configured that peer.
+  /// As if somebody had configured that peer; ends a `disconnect`.
   void add_peer(const std::string& endpoint);
+
+  /// Ends the link to a node, for as long as both run.
+  void disconnect(const core::node_id& peer);
 
   /// Sends over a link.
   void send(const link& over, const cluster::message& what) const;

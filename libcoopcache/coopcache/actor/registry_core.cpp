@@ -2,6 +2,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/registry_shell.hpp"
+#include "coopcache/config_endpoint.hpp"
 #include "coopcache/core/exception_text.hpp"
 #include "coopcache/core/text.hpp"
 #include "coopcache/table/clock.hpp"
@@ -104,6 +105,10 @@ void registry_core::start() {
       net_ = made;
     }
     start_ticker();
+    if (strict_list(cfg_, own_endpoint(cfg_)).size() == 2)
+      log(log_level::warning,
+          "cluster.strict with two nodes: neither grants anything without the "
+          "other; three can lose one");
     made->start();
   } else {
     start_alone();
@@ -487,6 +492,13 @@ std::string registry_core::fresh_requester() {
   return result;
 }
 
+std::string registry_core::requester_of(std::uint64_t client) const {
+  std::string result = core::to_string(self_);
+  result += "/client ";
+  result += std::to_string(client);
+  return result;
+}
+
 std::shared_ptr<registry_core> registry_core::local() {
   const std::lock_guard guard{tables_mutex_};
   if (stopping_)
@@ -587,7 +599,41 @@ void registry_core::put_anywhere(
   }
 }
 
-// The node where an actor lives asks for its name.
+namespace {
+
+/// An answer that is given once: as an error if it goes away before.
+class single_answer {
+public:
+  using function = std::function<void(std::optional<error>)>;
+
+  single_answer(function done, error lost)
+    : done_(std::move(done)), lost_(std::move(lost)) {
+  }
+
+  ~single_answer() {
+    give(lost_);
+  }
+
+  single_answer(const single_answer&) = delete;
+  single_answer& operator=(const single_answer&) = delete;
+
+  /// False if it was given before.
+  bool give(std::optional<error> what) {
+    const auto done = std::exchange(done_, nullptr);
+    if (done)
+      done(std::move(what));
+    return done != nullptr;
+  }
+
+private:
+  function done_;
+  error lost_;
+};
+
+} // namespace
+
+// The node where an actor lives asks for its name. An answer that comes after
+// the deadline is not lost, so that what nobody wants any more is taken back.
 void registry_core::put_there(name_call what,
                               std::function<void(std::optional<error>)> done) {
   const auto over = link_to(what.owner->node());
@@ -597,21 +643,44 @@ void registry_core::put_there(name_call what,
                     "the actor lives on a node that is not linked", what.name));
     return;
   }
-  const auto limit = what.deadline.value_or(default_deadline);
+  const auto limit = std::clamp(what.deadline.value_or(default_deadline), 0ms,
+                                std::chrono::milliseconds{24h * 365});
+  const auto answer = std::make_shared<
+    single_answer>(std::move(done),
+                   make_error(errc::shutting_down,
+                              "the registry's actor has ended", what.name));
+  const auto late = make_error(errc::timeout, "no answer by the deadline",
+                               what.name);
+  const auto too_late = [weak = weak_from_this(), what] {
+    const auto core = weak.lock();
+    if (core != nullptr && !what.replace)
+      core->remove_from(what.name, what.owner, default_deadline, [](auto) {});
+  };
   post(own, go_atom_v,
        local_answer{std::make_shared<shell_function>(
-         [there = over->to, limit, what = std::move(what),
-          done = std::move(done)](shell_actor::pointer self) {
+         [there = over->to, limit, what, answer, late,
+          too_late](shell_actor::pointer self) {
            const auto to = caf::actor_cast<registry_actor>(there);
            const auto ask = [&](auto how) {
-             request(self, to, limit, how, what.name, what.owner, what.resolver)
-               .then([done] { done(std::nullopt); },
-                     [done](const caf::error& why) { done(to_error(why)); });
+             request(self, to, limit + default_deadline, how, what.name,
+                     what.owner, what.resolver)
+               .then(
+                 [answer, too_late] {
+                   if (!answer->give(std::nullopt))
+                     too_late();
+                 },
+                 [answer](const caf::error& why) {
+                   answer->give(to_error(why));
+                 });
            };
            if (what.replace)
              ask(replace_atom_v);
            else
              ask(register_atom_v);
+           self->run_delayed(limit, [weak = std::weak_ptr{answer}, late] {
+             if (const auto waiting = weak.lock())
+               waiting->give(late);
+           });
          })});
 }
 
@@ -677,6 +746,14 @@ void registry_core::perform(const cluster::owner_told& what) {
 }
 
 void registry_core::add_resolver(const std::string& name, resolver_function f) {
+  if (name.empty() || name == "exit" || name == "notify"
+      || name == "notify_all") {
+    std::string
+      line = "add_resolver has no effect: the library has a resolver ";
+    line += core::quoted(name);
+    log(log_level::error, line);
+    return;
+  }
   const std::lock_guard guard{tables_mutex_};
   resolvers_.insert_or_assign(name, std::move(f));
 }
@@ -799,6 +876,10 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
         return {errc::owner_dead, "the actor has ended"};
       case verdict::cancelled:
         return {errc::cancelled, "the request was taken back"};
+      case verdict::too_long:
+        return {errc::name_too_long,
+                "a name, resource, requester or resolver has more than 4096 "
+                "bytes"};
       case verdict::leaving:
         return {errc::shutting_down, "the node leaves"};
       case verdict::refused:
@@ -1008,9 +1089,41 @@ registry_info registry_core::info() const {
   return result;
 }
 
-void registry_core::add_peer(const std::string& endpoint) {
-  if (const auto net = network())
-    net->add_peer(endpoint);
+std::optional<error> registry_core::add_peer(const std::string& endpoint) {
+  const auto fault = detail::check_endpoint(endpoint,
+                                            detail::endpoint_use::dial);
+  if (!fault.found.empty()) {
+    auto reason = "no endpoint: " + fault.found;
+    if (!fault.hint.empty())
+      reason += "; " + fault.hint;
+    return make_error(errc::unknown_node, std::move(reason), endpoint);
+  }
+  const auto net = network();
+  if (net == nullptr)
+    return stopped() ? make_error(errc::shutting_down, "the node has shut down",
+                                  endpoint)
+                     : make_error(errc::unknown_node,
+                                  "this node has no links: it was started "
+                                  "without node.listen and nodes",
+                                  endpoint);
+  net->add_peer(endpoint);
+  return std::nullopt;
+}
+
+bool registry_core::disconnect(std::string_view name) {
+  const auto net = network();
+  if (net == nullptr)
+    return false;
+  std::optional<core::node_id> peer;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    for (const auto& [id, one] : links_)
+      if (id.name == name)
+        peer = id;
+  }
+  if (peer)
+    net->disconnect(*peer);
+  return peer.has_value();
 }
 
 } // namespace coopcache::actor

@@ -115,6 +115,9 @@ public:
   /// A requester that nobody else is.
   [[nodiscard]] std::string fresh_requester();
 
+  /// The requester that a client is when it says none.
+  [[nodiscard]] std::string requester_of(std::uint64_t client) const;
+
   /// Locks that only this node knows.
   [[nodiscard]] std::shared_ptr<registry_core> local();
 
@@ -144,6 +147,11 @@ public:
   /// The name; null if nobody has it.
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
     return names_.find(name);
+  }
+
+  /// Whether somebody has the name, even if there is no way to him now.
+  [[nodiscard]] bool is_taken(std::string_view name) const {
+    return names_.has(name);
   }
 
   /// Whether all homes of one view have told their names.
@@ -176,7 +184,10 @@ public:
 
   [[nodiscard]] registry_info info() const;
 
-  void add_peer(const std::string& endpoint);
+  std::optional<error> add_peer(const std::string& endpoint);
+
+  /// False if there is no link to a node of that name.
+  bool disconnect(std::string_view name);
 
   /// Where this node can be dialled; empty if it is alone for good.
   [[nodiscard]] const std::string& endpoint() const noexcept {

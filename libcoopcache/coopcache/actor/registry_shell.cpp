@@ -44,6 +44,33 @@ private:
   caf::message_id id_;
 };
 
+/// Who locks by message.
+struct locker {
+  std::uint64_t client;
+  std::string requester;
+};
+
+/// The sender of the current message, who says that it is that requester; none
+/// if there is no sender.
+template <class Self>
+std::optional<locker> sender_of(Self* self, registry_core& core,
+                                const std::string& requester) {
+  const auto from = caf::actor_cast<caf::strong_actor_ptr>(
+    self->current_sender());
+  if (from == nullptr)
+    return std::nullopt;
+  const auto client = core.client_of(from);
+  return locker{client,
+                requester.empty() ? core.requester_of(client) : requester};
+}
+
+caf::error no_sender(const registry_core& core, const std::string& resource) {
+  return to_caf(core.make_error(errc::not_held,
+                                "the message has no sender, who could hold a "
+                                "lock",
+                                resource));
+}
+
 shell_actor::behavior_type shell(shell_actor::pointer self,
                                  std::shared_ptr<registry_core> core) {
   ignore_exits(self);
@@ -84,11 +111,11 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
     [self, core](lock_atom, const std::string& resource,
                  const std::string& requester,
                  caf::timespan deadline) -> caf::result<std::uint64_t> {
-      const auto from = caf::actor_cast<caf::strong_actor_ptr>(
-        self->current_sender());
-      const auto client = core->client_of(from);
+      const auto who = sender_of(self, *core, requester);
+      if (!who)
+        return no_sender(*core, resource);
       const bool waits = deadline.count() > 0;
-      core->lock({resource, requester, client,
+      core->lock({resource, who->requester, who->client,
                   std::chrono::ceil<std::chrono::milliseconds>(deadline),
                   !waits},
                  [core, resource, reply = reply_to{self}](cluster::verdict how,
@@ -102,18 +129,20 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
     },
     [self, core](unlock_atom, const std::string& resource,
                  const std::string& requester) -> caf::result<void> {
-      const auto from = caf::actor_cast<caf::strong_actor_ptr>(
-        self->current_sender());
-      const auto how = core->unlock(core->client_of(from), resource, requester);
+      const auto who = sender_of(self, *core, requester);
+      if (!who)
+        return no_sender(*core, resource);
+      const auto how = core->unlock(who->client, resource, who->requester);
       if (const auto failure = core->error_of(how, resource))
         return to_caf(*failure);
       return {};
     },
     [self, core](cancel_atom, const std::string& resource,
                  const std::string& requester) -> caf::result<void> {
-      const auto from = caf::actor_cast<caf::strong_actor_ptr>(
-        self->current_sender());
-      if (core->cancel(core->client_of(from), resource, requester))
+      const auto who = sender_of(self, *core, requester);
+      if (!who)
+        return no_sender(*core, resource);
+      if (core->cancel(who->client, resource, who->requester))
         return {};
       return to_caf(core->make_error(errc::not_held,
                                      "that requester waits for no lock",

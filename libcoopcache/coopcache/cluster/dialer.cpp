@@ -10,11 +10,8 @@ namespace coopcache::cluster {
 dialer::dialer(std::string self, const std::vector<std::string>& configured,
                core::instant now)
   : self_(std::move(self)) {
-  for (const auto& endpoint : configured) {
-    learn(endpoint, now);
-    if (const auto at = peers_.find(endpoint); at != peers_.end())
-      at->second.configured = true;
-  }
+  for (const auto& endpoint : configured)
+    configure(endpoint, now);
 }
 
 // A node that nobody can dial has to dial everybody.
@@ -33,6 +30,12 @@ void dialer::learn(const std::string& endpoint, core::instant now) {
     return;
   auto& made = peers_[endpoint];
   made.next = made.since = first_attempt(endpoint, now);
+}
+
+void dialer::configure(const std::string& endpoint, core::instant now) {
+  learn(endpoint, now);
+  if (const auto at = peers_.find(endpoint); at != peers_.end())
+    at->second.configured = true;
 }
 
 bool dialer::forget(const std::string& endpoint) {

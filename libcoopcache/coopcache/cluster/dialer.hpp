@@ -39,6 +39,9 @@ public:
   /// A member has told of another one.
   void learn(const std::string& endpoint, core::instant now);
 
+  /// The same for one that is never forgotten.
+  void configure(const std::string& endpoint, core::instant now);
+
   /// A peer has gone for good. Configured ones stay, and linked ones. Returns
   /// whether it was forgotten.
   bool forget(const std::string& endpoint);

@@ -5,6 +5,7 @@
 #include "coopcache/core/names.hpp"
 #include "coopcache/core/view.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -25,7 +26,12 @@ enum class verdict : std::uint8_t {
   cancelled,   ///< by who had asked
   leaving,     ///< the node leaves
   owner_dead,  ///< the actor to be registered has ended
+  too_long,    ///< a name, resource or requester above `most_name`
 };
+
+/// Bytes in the name of anything. It goes to every member, and into memory of
+/// each.
+inline constexpr std::size_t most_name = 4096;
 
 /// The answer to `registry::lock`.
 struct lock_answer {

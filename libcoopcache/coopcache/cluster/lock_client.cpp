@@ -163,7 +163,9 @@ void lock_client::enter(const core::view& current, const core::node_id& self,
   view_ = current.id;
   // A loser of the last view may not have heard of it.
   told_lineage_ = unchecked_.empty() ? lineage_ : extended(lineage_, self);
-  unchecked_ = {current.members.begin(), current.members.end()};
+  unchecked_.clear();
+  for (const auto& id : current.members)
+    unchecked_.emplace(id, 0);
   lineage_ = extended(told_lineage_, view_);
   for (auto& [request, mine] : entries_) {
     mine.next.reset();
@@ -181,22 +183,33 @@ void lock_client::enter(const core::view& current, const core::node_id& self,
 // had, may have come after a grant of ours that they have not seen.
 void lock_client::claims_end(const core::node_id& from, std::uint64_t lineage,
                              wishes& out) {
+  const auto member = unchecked_.find(from);
+  if (member == unchecked_.end())
+    return;
   lock_check check;
+  const auto send = [&] {
+    ++member->second;
+    out.send(from, std::exchange(check, {}));
+  };
   if (lineage != 0 && lineage != told_lineage_)
     for (const auto& [whose, requests] : held_)
       for (const auto request : requests)
         if (const auto& mine = entries_.find(request)->second;
-            mine.is == state::held)
+            mine.is == state::held) {
           check.holds.push_back(
             {request, mine.wish.resource, mine.wish.requester, mine.token});
-  if (check.holds.empty())
-    checked_by(from);
-  else
-    out.send(from, std::move(check));
+          if (check.holds.size() == most_in_check)
+            send();
+        }
+  if (!check.holds.empty())
+    send();
+  if (member->second == 0)
+    checked_by(member);
 }
 
-void lock_client::checked_by(const core::node_id& member) {
-  if (unchecked_.erase(member) != 0 && unchecked_.empty())
+void lock_client::checked_by(unchecked::iterator member) {
+  unchecked_.erase(member);
+  if (unchecked_.empty())
     lineage_ = extended(0, view_);
 }
 
@@ -215,7 +228,9 @@ void lock_client::on(const core::node_id& from, const lock_checked& what,
     if (const auto at = entries_.find(request);
         at != entries_.end() && at->second.is == state::held)
       give_back_as_lost(at->second, out);
-  checked_by(from);
+  if (const auto member = unchecked_.find(from);
+      member != unchecked_.end() && --member->second == 0)
+    checked_by(member);
 }
 
 void lock_client::lose(entry& held, wishes& out) {

@@ -133,6 +133,7 @@ public:
 private:
   using identity = std::tuple<std::uint64_t, std::string, std::string>;
   using entries = std::map<std::uint64_t, entry>;
+  using unchecked = std::map<core::node_id, std::size_t>;
 
   static identity identity_of(const lock_wish& wish);
   void to_home(const entry& of, body what, wishes& out) const;
@@ -143,7 +144,7 @@ private:
   void answer(entries::iterator at, verdict how, wishes& out);
   void lose(entry& held, wishes& out);
   void give_back_as_lost(entry& held, wishes& out);
-  void checked_by(const core::node_id& member);
+  void checked_by(unchecked::iterator member);
 
   core::homes homes_;
   bool may_hand_on_ = false;
@@ -154,11 +155,15 @@ private:
   std::map<identity, std::set<std::uint64_t>> held_; ///< held or lost
   std::map<std::uint64_t, std::set<std::uint64_t>> by_client_;
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;
+  /// Holds in one `lock_check`.
+  static constexpr std::size_t most_in_check = 100;
+
   core::past_grants past_{4096};
   std::uint64_t lineage_ = 0;
   std::uint64_t told_lineage_ = 0; ///< see `lineage`
   core::view_id view_;
-  std::set<core::node_id> unchecked_; ///< may have what overtakes a hold
+  /// May have what overtakes a hold: how many answers are to come.
+  unchecked unchecked_;
 };
 
 } // namespace coopcache::cluster

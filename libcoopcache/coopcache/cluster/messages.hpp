@@ -161,7 +161,8 @@ struct lock_revoked {
   friend bool operator==(const lock_revoked&, const lock_revoked&) = default;
 };
 
-/// To a member that was in other views than the sender: what the sender holds.
+/// To a member that was in other views than the sender: some of what the sender
+/// holds.
 struct lock_check {
   std::vector<lock_claim> holds;
 

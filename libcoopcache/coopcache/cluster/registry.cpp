@@ -95,9 +95,8 @@ registry::effects registry::leave(const clocks& at) {
 
 registry::effects registry::lock(lock_wish wish, const clocks& at) {
   begin(at);
-  if (membership_.leaving())
-    wishes_.effects.emplace_back(
-      lock_answer{wish.request, verdict::leaving, 0});
+  if (const auto hindrance = why_not({wish.resource, wish.requester}))
+    wishes_.effects.emplace_back(lock_answer{wish.request, *hindrance});
   else
     lock_client_.lock(std::move(wish), wishes_);
   return finish(at);
@@ -133,8 +132,8 @@ registry::effects registry::client_gone(std::uint64_t client,
 
 registry::effects registry::put(name_wish wish, const clocks& at) {
   begin(at);
-  if (membership_.leaving())
-    wishes_.effects.emplace_back(name_answer{wish.request, verdict::leaving});
+  if (const auto hindrance = why_not({wish.name, wish.resolver}))
+    wishes_.effects.emplace_back(name_answer{wish.request, *hindrance});
   else
     name_client_.put(std::move(wish), wishes_);
   return finish(at);
@@ -145,8 +144,8 @@ registry::effects registry::remove(std::uint64_t request,
                                    const std::optional<core::name_owner>& owner,
                                    core::instant deadline, const clocks& at) {
   begin(at);
-  if (membership_.leaving())
-    wishes_.effects.emplace_back(name_answer{request, verdict::leaving});
+  if (const auto hindrance = why_not({name}))
+    wishes_.effects.emplace_back(name_answer{request, *hindrance});
   else
     name_client_.remove(request, name, owner, deadline, wishes_);
   return finish(at);
@@ -262,6 +261,16 @@ void registry::work_off(const clocks& at) {
         channels_.send(to, what);
     }
   }
+}
+
+std::optional<verdict>
+registry::why_not(std::initializer_list<std::string_view> names) const {
+  if (membership_.leaving())
+    return verdict::leaving;
+  for (const auto one : names)
+    if (one.size() > most_name)
+      return verdict::too_long;
+  return std::nullopt;
 }
 
 bool registry::has_majority() const noexcept {

@@ -11,8 +11,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -126,6 +128,9 @@ private:
   void dispatch(const core::node_id& from, const body& what, const clocks& at);
   void work_off(const clocks& at);
   void update_grants(const clocks& at);
+  /// What is against a wish about these.
+  [[nodiscard]] std::optional<verdict>
+  why_not(std::initializer_list<std::string_view> names) const;
   [[nodiscard]] bool has_majority() const noexcept;
   [[nodiscard]] core::instant holds_until() const;
 

@@ -50,6 +50,8 @@ std::string_view to_string(errc code) noexcept {
       return "no_majority";
     case errc::cancelled:
       return "cancelled";
+    case errc::name_too_long:
+      return "name_too_long";
   }
   return "unknown";
 }

@@ -51,12 +51,15 @@ enum class errc : std::uint8_t {
   unknown_name,
   /// The actor to be registered has ended.
   owner_dead,
-  /// The actor to be registered lives on a node that is not linked.
+  /// No link to the node: the actor to be registered lives there, or it is to
+  /// be disconnected.
   unknown_node,
   /// In a strict cluster, the node saw no majority until the deadline.
   no_majority,
   /// The caller took the request back.
   cancelled,
+  /// A name, resource or requester has more than 4096 bytes.
+  name_too_long,
 };
 
 /// The name of a code as it stands in this header.

@@ -1,25 +1,28 @@
 #include "coopcache/core/past_grants.hpp"
 
+#include "coopcache/core/view.hpp"
+
 #include <algorithm>
 #include <utility>
 
 namespace coopcache::core {
 
-void past_grants::note(const std::string& resource,
-                       const std::string& requester, std::uint64_t token) {
-  if (const auto at = by_resource_.find(resource); at != by_resource_.end()) {
+void past_grants::note(std::string_view resource, std::string_view requester,
+                       std::uint64_t token) {
+  const auto what = stable_hash(resource), whose = stable_hash(requester);
+  if (const auto at = by_resource_.find(what); at != by_resource_.end()) {
     entries_.splice(entries_.begin(), entries_, at->second);
   } else {
-    entries_.push_front({resource, {}, {}});
-    by_resource_.emplace(entries_.front().resource, entries_.begin());
+    entries_.push_front({what, {}, {}});
+    by_resource_.emplace(what, entries_.begin());
   }
   auto& [name, last, other] = entries_.front();
-  if (requester == last.requester)
+  if (whose == last.requester)
     last.token = std::max(last.token, token);
   else if (token > last.token)
-    other = std::exchange(last, {requester, token});
+    other = std::exchange(last, {whose, token});
   else if (token > other.token)
-    other = {requester, token};
+    other = {whose, token};
   if (entries_.size() > most_) {
     by_resource_.erase(entries_.back().resource);
     entries_.pop_back();
@@ -29,11 +32,12 @@ void past_grants::note(const std::string& resource,
 bool past_grants::overtaken(std::string_view resource,
                             std::string_view requester,
                             std::uint64_t token) const {
-  const auto at = by_resource_.find(resource);
+  const auto at = by_resource_.find(stable_hash(resource));
   if (at == by_resource_.end())
     return false;
   const auto& [name, last, other] = *at->second;
-  return (last.requester == requester ? other : last).token > token;
+  const bool own = last.requester == stable_hash(requester);
+  return (own ? other : last).token > token;
 }
 
 } // namespace coopcache::core

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
-#include <string>
 #include <string_view>
 #include <unordered_map>
 
@@ -11,6 +10,8 @@ namespace coopcache::core {
 
 /// Who was granted which lock lately: whether a holder that was cut off has
 /// been overtaken. Not thread-safe.
+///
+/// Names are kept as hashes of 64 bits, so that their length costs nothing.
 ///
 /// Invariant: of each of the `most` resources granted last, the greatest token
 /// is known, and the greatest one of any other requester.
@@ -22,7 +23,7 @@ public:
   past_grants(const past_grants&) = delete;
   past_grants& operator=(const past_grants&) = delete;
 
-  void note(const std::string& resource, const std::string& requester,
+  void note(std::string_view resource, std::string_view requester,
             std::uint64_t token);
 
   /// Whether another requester was granted it with a greater token.
@@ -36,12 +37,12 @@ public:
 
 private:
   struct grant {
-    std::string requester;
+    std::uint64_t requester = 0;
     std::uint64_t token = 0;
   };
 
   struct entry {
-    std::string resource;
+    std::uint64_t resource = 0;
     grant last;  ///< the greatest
     grant other; ///< the greatest of another requester
   };
@@ -50,7 +51,7 @@ private:
 
   std::size_t most_;
   entries entries_; ///< the one granted last first
-  std::unordered_map<std::string_view, entries::iterator> by_resource_;
+  std::unordered_map<std::uint64_t, entries::iterator> by_resource_;
 };
 
 } // namespace coopcache::core

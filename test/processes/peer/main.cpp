@@ -72,8 +72,10 @@ public:
   peer(caf::actor_system& sys, const config& cfg)
     : sys_(sys), name_(cfg.node.name),
       node_(node::start(sys, cfg,
-                        [](log_level, std::string_view line) {
+                        [](log_level level, std::string_view line) {
                           const std::lock_guard guard{output};
+                          if (level == log_level::warning)
+                            std::cerr << "warning: ";
                           std::cerr << line << std::endl;
                         })),
       registry_(node_.registry()) {
@@ -122,6 +124,18 @@ private:
     for (const auto& one : info.members)
       line += ' ' + one.name;
     answer(line);
+  }
+
+  void meet(std::istringstream& in) {
+    std::string endpoint;
+    in >> endpoint;
+    answer(word(registry_.add_peer(endpoint)));
+  }
+
+  void disconnect(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    answer(word(registry_.disconnect(name)));
   }
 
   void links(std::istringstream&) {
@@ -248,14 +262,22 @@ private:
   }
 
   // adopt NEW OLD: gives the actor of one name another one, wherever it lives.
+  // keep NAME: takes the name from an actor, whom `adopt` is about
+  void keep(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    kept_ = registry_.whereis(name);
+    answer(word(registry_.unregister_name(name)));
+  }
+
+  // adopt NAME [DEADLINE_MS]
   void adopt(std::istringstream& in) {
-    std::string name, old;
-    in >> name >> old;
-    const auto actor = registry_.whereis(old);
-    if (const auto freed = registry_.unregister_name(old); !freed)
-      answer(word(freed));
-    else
-      answer(word(registry_.register_name(name, actor)));
+    std::string name;
+    int ms = 20'000;
+    in >> name >> ms;
+    name_options options;
+    options.deadline = std::chrono::milliseconds{ms};
+    answer(word(registry_.register_name(name, kept_, options)));
   }
 
   // release NAME OTHER: removes a name if the actor of the other one has it.
@@ -320,12 +342,15 @@ private:
   node node_;
   registry registry_;
   std::map<std::string, caf::actor> actors_;
+  caf::actor kept_;
   std::mutex mutex_;
   std::map<std::string, held_lock> held_;
   std::list<std::thread> threads_;
   std::map<std::string, handler> commands_{
     {"sync", [this](auto& in) { sync(in); }},
     {"view", [this](auto& in) { view(in); }},
+    {"peer", [this](auto& in) { meet(in); }},
+    {"disconnect", [this](auto& in) { disconnect(in); }},
     {"links", [this](auto& in) { links(in); }},
     {"queue", [this](auto& in) { queue(in); }},
     {"home", [this](auto& in) { home(in); }},
@@ -335,6 +360,7 @@ private:
     {"lost", [this](auto& in) { lost(in); }},
     {"register", [this](auto& in) { put(in, false); }},
     {"replace", [this](auto& in) { put(in, true); }},
+    {"keep", [this](auto& in) { keep(in); }},
     {"adopt", [this](auto& in) { adopt(in); }},
     {"unregister", [this](auto& in) { remove(in); }},
     {"release", [this](auto& in) { release(in); }},
