@@ -40,6 +40,8 @@ constexpr std::size_t longest_endpoint = 300;
 constexpr const char* is_apart = "disconnected on request";
 /// So many refused nodes are known, to say of each once why.
 constexpr std::size_t most_refused = 100;
+/// So many reasons why an endpoint has no link are logged.
+constexpr std::size_t most_said = 10;
 /// CAF names a process, not a node in it.
 constexpr const char* one_per_system = "coopcache.links";
 
@@ -48,6 +50,9 @@ std::string in_words(const caf::error& why) {
     return "a CAF program with other caf.middleman.app-identifiers";
   if (why == caf::sec::request_timeout)
     return "does not answer CAF's handshake: frozen, or not a node";
+  if (why == caf::sec::disconnect_during_handshake)
+    return "ends the connection during CAF's handshake: just ended, or not a "
+           "node";
   return "not a node of coopcache, or another version of CAF";
 }
 
@@ -269,6 +274,14 @@ private:
     known.configured = true;
   }
 
+  void set_name(const std::string& endpoint, const std::string& peer) {
+    if (peer.size() > longest_endpoint)
+      return;
+    auto& known = note(endpoint);
+    const std::lock_guard guard{notes_mutex_};
+    known.peer = peer;
+  }
+
   void log(log_level level, const core::node_id& peer, std::string_view what) {
     std::string line = "node ";
     line += core::quoted(peer.name);
@@ -277,17 +290,18 @@ private:
     owner_.log(level, line);
   }
 
-  // Says it once, until something else is to be said.
+  // Says each thing once until there is a link.
   void trouble(const std::string& endpoint, log_level level,
                const std::string& why) {
     auto& known = note(endpoint);
     {
       const std::lock_guard guard{notes_mutex_};
-      if (!known.linked && known.trouble == why)
-        return;
       known.linked = false;
       known.trouble = why;
     }
+    auto& said = said_[endpoint];
+    if (said.size() >= most_said || !said.insert(why).second)
+      return;
     std::string line = "no link to ";
     line += endpoint;
     line += ": ";
@@ -331,6 +345,7 @@ private:
 
   void forget_endpoint(const std::string& endpoint) {
     lost_.erase(endpoint);
+    said_.erase(endpoint);
     const std::lock_guard guard{notes_mutex_};
     notes_.erase(endpoint);
   }
@@ -550,6 +565,7 @@ private:
 
   void refuse(const greeting& theirs, const std::string& why) {
     if (dialer_->knows(theirs.endpoint)) {
+      set_name(theirs.endpoint, theirs.self.name);
       trouble(theirs.endpoint, log_level::warning, why);
       return;
     }
@@ -590,9 +606,14 @@ private:
       return;
     const auto endpoint = at->first;
     if (is_self(from)) {
-      give_up(endpoint, "it is this node itself");
+      at->second.socket.shut_down();
+      dialling_.erase(at);
       dialer_->linked(endpoint); // in a way
+      forget_endpoint(endpoint);
+      owner_.log(log_level::info, endpoint + " is this node itself");
+      tell_probed();
     } else if (theirs.is == greeting::step::refuse || !why.empty()) {
+      set_name(endpoint, theirs.self.name);
       reject(endpoint, why.empty() ? "refused: " + theirs.refusal : why);
     } else {
       dialling_.erase(at);
@@ -643,6 +664,7 @@ private:
   }
 
   void mark_linked(const std::string& endpoint, const core::node_id& peer) {
+    said_.erase(endpoint);
     auto& known = note(endpoint);
     const std::lock_guard guard{notes_mutex_};
     known.linked = true;
@@ -742,8 +764,9 @@ private:
   std::map<caf::node_id, core::node_id> whose_; ///< links by CAF's names
   std::map<std::string, dialled> dialling_;     ///< by endpoint
   std::map<caf::node_id, guest> guests_;
-  std::map<std::string, core::node_id> lost_;  ///< who was there last
-  std::map<std::string, std::string> refused_; ///< why, by endpoint
+  std::map<std::string, core::node_id> lost_;         ///< who was there last
+  std::map<std::string, std::string> refused_;        ///< why, by endpoint
+  std::map<std::string, std::set<std::string>> said_; ///< since the last link
   std::map<core::node_id, std::string> apart_; ///< not to be linked; endpoints
   bool probed_ = false;
   bool is_open_ = false;

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include <fcntl.h>
@@ -203,12 +204,13 @@ private:
     std::vector<address> addresses{}; ///< still to be tried, the next one last
     descriptor socket{};
     bool refused = true; ///< by all that were tried
-    std::string why = "no answer";
+    std::string why{};
   };
 
   struct host {
     std::unique_ptr<lookup> search;
     std::vector<address> addresses{};
+    std::string why{};         ///< there are none
     clock::time_point until{}; ///< when they are to be looked up again
   };
 
@@ -242,13 +244,13 @@ private:
       const auto* const to = reinterpret_cast<const sockaddr*>(&at.bytes);
       what.socket = descriptor{
         ::socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-      if (!what.socket)
-        note(what, errno);
-      else if (::connect(what.socket.get(), to, at.size) == 0
-               || errno == EINPROGRESS)
+      if (what.socket
+          && (::connect(what.socket.get(), to, at.size) == 0
+              || errno == EINPROGRESS)) {
+        what.why = "no answer";
         return;
-      else
-        note(what, errno);
+      }
+      note(what, errno);
     }
     fail(what);
   }
@@ -274,15 +276,10 @@ private:
     for (auto& [endpoint, known] : hosts_) {
       if (known.search == nullptr || known.search->busy())
         continue;
-      auto [addresses, why] = known.search->result();
+      std::tie(known.addresses, known.why) = known.search->result();
+      std::reverse(known.addresses.begin(), known.addresses.end());
       known.search.reset();
-      known.until = clock::now() + (addresses.empty() ? 1s : 10s);
-      known.addresses.assign(addresses.rbegin(), addresses.rend());
-      for (auto& what : running_)
-        if (what.endpoint == endpoint && addresses.empty()) {
-          what.why = why;
-          fail(what);
-        }
+      known.until = clock::now() + (known.addresses.empty() ? 1s : 10s);
     }
     for (auto& what : running_) {
       const auto known = hosts_.find(what.endpoint);
@@ -291,6 +288,7 @@ private:
         continue;
       what.addresses = known->second.addresses;
       what.refused = !what.addresses.empty();
+      what.why = known->second.why;
       connect_next(what);
     }
     std::erase_if(hosts_, [now = clock::now()](const auto& entry) {
