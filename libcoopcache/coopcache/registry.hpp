@@ -297,8 +297,10 @@ public:
   /// view finds it, until it ends, its node is lost, or somebody else removes
   /// or replaces it. Errors: `name_taken` (by another actor, or the actor has
   /// a name already), `owner_dead`, `unknown_node` (the actor lives on a node
-  /// that is not linked), `name_too_long` (above 4096 bytes), `timeout`,
-  /// `no_majority`.
+  /// that is not linked), `name_too_long` (above 4096 bytes),
+  /// `unknown_resolver` (its node has none of that name), `timeout`,
+  /// `no_majority`. As with each actor that another node has a handle of, CAF
+  /// keeps it alive until it ends, also after the name is gone.
   template <class Handle>
   status register_name(std::string_view name, const Handle& who,
                        name_options options = {}) const {
@@ -315,8 +317,8 @@ public:
                std::move(options));
   }
 
-  /// Removes a name, whoever has it. Errors: `unknown_name`, `timeout`,
-  /// `no_majority`.
+  /// Removes a name, whoever has it. Errors: `unknown_name`, and after 30 s
+  /// `timeout` or `no_majority`.
   status unregister_name(std::string_view name) const;
 
   /// Removes a name if that actor has it.
@@ -479,7 +481,7 @@ public:
   // -- the cluster ------------------------------------------------------------
 
   /// Waits until this node and all that it is linked to are in one view, and
-  /// all names are known here. Error: `timeout`.
+  /// all names are known here. Errors: `timeout`, `no_majority`.
   status sync(std::chrono::milliseconds deadline) const;
 
   /// What this node knows at the moment.

@@ -260,6 +260,24 @@ TEST_CASE("nodes of another cluster, or that see it otherwise, stay outside") {
   }
 }
 
+TEST_CASE("a strict node that knows others than the rest stays outside") {
+  cluster all{{.nodes = 3,
+               .settings = "\"strict\": true",
+               .knows = [](std::size_t i, std::size_t j) {
+                 return i != 2 || j != 0; // the last one has two in its list
+               }}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    all.start(i);
+    all.await_ready(i);
+  }
+  check_that_the_others_work(all);
+  CHECK(logs(all, 1, "another list of nodes: "));
+  CHECK(logs(all, 2, "another list of nodes: "));
+  CHECK(all[2].ask("view").ends_with(" n2"));
+  all[2].say("lock mine r - 200");
+  CHECK(all[2].hear("mine") == "no_majority");
+}
+
 TEST_CASE("who is refused is named, also where nobody expects it") {
   cluster all{
     {.nodes = 2, .knows = [](std::size_t i, std::size_t) { return i == 1; }}};
@@ -291,6 +309,10 @@ TEST_CASE("a peer that is named at run time is met") {
   CHECK(all[1].ask("peer nonsense") == "unknown_node");
   CHECK(all[1].ask("peer " + all.endpoint(0)) == "ok");
   CHECK(says(all, 1, all.endpoint(0) + " down: ")); // it was not there
+  const auto alias = "localhost:" + std::to_string(all.port(1));
+  CHECK(all[1].ask("peer " + alias) == "ok");
+  CHECK(logs(all, 1, alias + " is this node itself"));
+  CHECK(all[1].ask("links").find(alias) == std::string::npos);
   all.start(0);
   all.await_ready(0);
   all.await_view({0, 1});

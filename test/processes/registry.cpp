@@ -102,6 +102,7 @@ TEST_CASE("a name is found everywhere at once, until its owner ends") {
 TEST_CASE("an actor of another node is registered where it lives") {
   auto& all = three();
   CHECK(all[1].ask("register old exit") == "ok");
+  CHECK(all[1].ask("register strange nonsense") == "unknown_resolver");
   CHECK(all[0].ask("keep old") == "ok");
   CHECK(all[0].ask("adopt new") == "ok");
   for (std::size_t i = 0; i < 3; ++i) {
@@ -456,6 +457,7 @@ TEST_CASE("a strict cluster grants in the majority only") {
   CHECK(within(5s, [&] { return all[2].ask("lost mine") == "lost"; }));
   all[2].say("lock again r - 1000");
   CHECK(all[2].hear("again") == "no_majority");
+  CHECK(all[2].ask("sync 100") == "no_majority");
   CHECK(all[2].ask("view").starts_with("waiting"));
   all[0].signal(SIGCONT);
   all[1].signal(SIGCONT);

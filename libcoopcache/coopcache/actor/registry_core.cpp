@@ -588,14 +588,20 @@ void registry_core::put_anywhere(
   name_call what, std::function<void(std::optional<error>)> done) {
   if (what.owner == nullptr) {
     done(make_error(errc::owner_dead, "an invalid handle", what.name));
-  } else if (what.owner->node() == here_) {
+  } else if (what.owner->node() != here_) {
+    put_there(std::move(what), std::move(done));
+  } else if (what.resolver.size() <= cluster::most_name
+             && !knows_resolver(what.resolver)) {
+    done(make_error(errc::unknown_resolver,
+                    "no resolver " + core::quoted(what.resolver)
+                      + " was added on this node",
+                    what.name));
+  } else {
     const auto name = what.name;
     put(std::move(what), [core = shared_from_this(), name,
                           done = std::move(done)](cluster::verdict how) {
       done(core->error_of(how, name, errc::name_taken));
     });
-  } else {
-    put_there(std::move(what), std::move(done));
   }
 }
 
@@ -745,9 +751,22 @@ void registry_core::perform(const cluster::owner_told& what) {
   post(to, name_lost{what.name, what.cause == cluster::name_cause::conflict});
 }
 
+namespace {
+
+bool is_own_resolver(const std::string& name) {
+  return name.empty() || name == "exit" || name == "notify"
+         || name == "notify_all";
+}
+
+} // namespace
+
+bool registry_core::knows_resolver(const std::string& name) const {
+  const std::lock_guard guard{tables_mutex_};
+  return is_own_resolver(name) || resolvers_.contains(name);
+}
+
 void registry_core::add_resolver(const std::string& name, resolver_function f) {
-  if (name.empty() || name == "exit" || name == "notify"
-      || name == "notify_all") {
+  if (is_own_resolver(name)) {
     std::string
       line = "add_resolver has no effect: the library has a resolver ";
     line += core::quoted(name);
@@ -784,13 +803,25 @@ void registry_core::perform(const cluster::ask_resolver& what) {
   aside_([self = weak_from_this(), f, answer, what,
           first = handle_of(what.first), second = handle_of(what.second)] {
     auto who = cluster::winner::nobody;
+    std::string thrown;
     try {
       who = f(what.name, first, second);
     } catch (...) {
-      who = cluster::winner::nobody; // as promised
+      thrown = core::exception_text();
     }
-    if (const auto core = self.lock())
-      answer(core, who);
+    const auto core = self.lock();
+    if (core == nullptr)
+      return;
+    if (!thrown.empty()) {
+      std::string line = "the resolver ";
+      line += core::quoted(what.resolver);
+      line += " has thrown, nobody keeps the name ";
+      line += core::quoted(what.name);
+      line += ": ";
+      line += thrown;
+      core->log(log_level::error, line);
+    }
+    answer(core, who);
   });
 }
 
@@ -1016,14 +1047,15 @@ bool registry_core::is_in_sync(const cluster::clocks& at) const {
 // With `mutex_`.
 void registry_core::answer_syncs(const cluster::clocks& at) {
   const bool good = is_in_sync(at);
+  using cluster::verdict;
+  const auto how = stopped_                  ? verdict::leaving
+                   : good                    ? verdict::done
+                   : machine_.has_majority() ? verdict::timed_out
+                                             : verdict::no_majority;
   std::erase_if(syncs_, [&](auto& one) {
-    using cluster::verdict;
     if (!good && at.now < one.deadline && !stopped_)
       return false;
-    tasks_.emplace_back(
-      synced_up{std::move(one.done), stopped_ ? verdict::leaving
-                                     : good   ? verdict::done
-                                              : verdict::timed_out});
+    tasks_.emplace_back(synced_up{std::move(one.done), how});
     return true;
   });
 }

@@ -174,6 +174,7 @@ public:
   /// Makes a resolver known under a name. The same has to be known on all
   /// nodes.
   void add_resolver(const std::string& name, resolver_function f);
+  [[nodiscard]] bool knows_resolver(const std::string& name) const;
 
   // -- the cluster ------------------------------------------------------------
 

@@ -85,6 +85,9 @@ public:
   /// When `tick` is to be called next, at the latest.
   [[nodiscard]] core::instant next_wake() const;
 
+  /// Whether the view has enough of the configured nodes to grant anything.
+  [[nodiscard]] bool has_majority() const noexcept;
+
   [[nodiscard]] const membership& members() const noexcept {
     return membership_;
   }
@@ -131,7 +134,6 @@ private:
   /// What is against a wish about these.
   [[nodiscard]] std::optional<verdict>
   why_not(std::initializer_list<std::string_view> names) const;
-  [[nodiscard]] bool has_majority() const noexcept;
   [[nodiscard]] core::instant holds_until() const;
 
   registry_settings settings_;

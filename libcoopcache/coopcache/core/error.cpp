@@ -52,6 +52,8 @@ std::string_view to_string(errc code) noexcept {
       return "cancelled";
     case errc::name_too_long:
       return "name_too_long";
+    case errc::unknown_resolver:
+      return "unknown_resolver";
   }
   return "unknown";
 }

@@ -60,6 +60,8 @@ enum class errc : std::uint8_t {
   cancelled,
   /// A name, resource or requester has more than 4096 bytes.
   name_too_long,
+  /// The node of the actor to be registered knows no resolver of that name.
+  unknown_resolver,
 };
 
 /// The name of a code as it stands in this header.
