@@ -40,8 +40,6 @@ constexpr std::size_t longest_endpoint = 300;
 constexpr const char* is_apart = "disconnected on request";
 /// So many refused nodes are known, to say of each once why.
 constexpr std::size_t most_refused = 100;
-/// So many reasons why an endpoint has no link are logged.
-constexpr std::size_t most_said = 10;
 /// CAF names a process, not a node in it.
 constexpr const char* one_per_system = "coopcache.links";
 
@@ -86,7 +84,7 @@ public:
     dialer_.emplace(endpoint, from_.peers, table::precise_now());
     for (const auto& each : from_.peers)
       if (each != endpoint)
-        set_configured(each);
+        notes_.set_configured(each);
     connector_.emplace([weak = weak_from_this()](attempt what) {
       if (const auto self = weak.lock())
         self->later([what = std::make_shared<attempt>(std::move(what))](
@@ -125,11 +123,7 @@ public:
 
   /// Thread-safe.
   [[nodiscard]] std::vector<endpoint_state> state() const {
-    const std::lock_guard guard{notes_mutex_};
-    std::vector<endpoint_state> result;
-    for (const auto& [endpoint, each] : notes_)
-      result.push_back(each);
-    return result;
+    return notes_.all();
   }
 
   caf::behavior start(caf::event_based_actor* self) {
@@ -192,7 +186,7 @@ public:
     const auto now = table::precise_now();
     dialer_->configure(endpoint, now);
     if (dialer_->knows(endpoint))
-      set_configured(endpoint);
+      notes_.set_configured(endpoint);
     if (std::erase_if(apart_,
                       [&](const auto& one) { return one.second == endpoint; })
         != 0)
@@ -261,25 +255,9 @@ private:
       caf::actor_cast<caf::abstract_actor*>(port_));
   }
 
-  endpoint_state& note(const std::string& endpoint) {
-    const std::lock_guard guard{notes_mutex_};
-    auto& result = notes_[endpoint];
-    result.endpoint = endpoint;
-    return result;
-  }
-
-  void set_configured(const std::string& endpoint) {
-    auto& known = note(endpoint);
-    const std::lock_guard guard{notes_mutex_};
-    known.configured = true;
-  }
-
   void set_name(const std::string& endpoint, const std::string& peer) {
-    if (peer.size() > longest_endpoint)
-      return;
-    auto& known = note(endpoint);
-    const std::lock_guard guard{notes_mutex_};
-    known.peer = peer;
+    if (peer.size() <= longest_endpoint)
+      notes_.set_peer(endpoint, peer);
   }
 
   void log(log_level level, const core::node_id& peer, std::string_view what) {
@@ -293,14 +271,7 @@ private:
   // Says each thing once until there is a link.
   void trouble(const std::string& endpoint, log_level level,
                const std::string& why) {
-    auto& known = note(endpoint);
-    {
-      const std::lock_guard guard{notes_mutex_};
-      known.linked = false;
-      known.trouble = why;
-    }
-    auto& said = said_[endpoint];
-    if (said.size() >= most_said || !said.insert(why).second)
+    if (!notes_.set_trouble(endpoint, why))
       return;
     std::string line = "no link to ";
     line += endpoint;
@@ -333,7 +304,7 @@ private:
     if (what.how == attempt::end::refused)
       refused(what.endpoint);
     if (linked_at(what.endpoint) == links_.end()) {
-      const bool wanted = note(what.endpoint).configured;
+      const bool wanted = notes_.is_configured(what.endpoint);
       trouble(what.endpoint, wanted ? log_level::warning : log_level::info,
               what.why);
       // Its successor will find us, or one of those that were configured.
@@ -345,9 +316,7 @@ private:
 
   void forget_endpoint(const std::string& endpoint) {
     lost_.erase(endpoint);
-    said_.erase(endpoint);
-    const std::lock_guard guard{notes_mutex_};
-    notes_.erase(endpoint);
+    notes_.forget(endpoint);
   }
 
   // Nobody listens where a node was: it does not run any more.
@@ -438,7 +407,7 @@ private:
       return;
     dialer_->learn(endpoint, table::precise_now());
     if (dialer_->knows(endpoint))
-      note(endpoint);
+      notes_.add(endpoint);
   }
 
   // Called by whatever thread brings a message from the network, and goes on in
@@ -624,7 +593,7 @@ private:
       if (endpoint != theirs.endpoint) {
         dialer_->linked(endpoint);
         links_.at(theirs.self).aliases.insert(endpoint);
-        mark_linked(endpoint, theirs.self);
+        notes_.set_linked(endpoint, theirs.self.name);
       }
     }
   }
@@ -651,7 +620,7 @@ private:
     });
     meet(endpoint);
     dialer_->linked(endpoint);
-    mark_linked(endpoint, peer);
+    notes_.set_linked(endpoint, peer.name);
     log(log_level::info, peer, "is linked, at " + endpoint);
     sys_.monitor(to->node(), self_->address());
     find_socket(to->node());
@@ -661,15 +630,6 @@ private:
       if (other != peer)
         send(one.to.to, cluster::acquaintance{endpoint});
     tell_probed();
-  }
-
-  void mark_linked(const std::string& endpoint, const core::node_id& peer) {
-    said_.erase(endpoint);
-    auto& known = note(endpoint);
-    const std::lock_guard guard{notes_mutex_};
-    known.linked = true;
-    known.peer = peer.name;
-    known.trouble.clear();
   }
 
   // To end the connection one day. Of two CAF may have kept the other.
@@ -764,15 +724,13 @@ private:
   std::map<caf::node_id, core::node_id> whose_; ///< links by CAF's names
   std::map<std::string, dialled> dialling_;     ///< by endpoint
   std::map<caf::node_id, guest> guests_;
-  std::map<std::string, core::node_id> lost_;         ///< who was there last
-  std::map<std::string, std::string> refused_;        ///< why, by endpoint
-  std::map<std::string, std::set<std::string>> said_; ///< since the last link
+  std::map<std::string, core::node_id> lost_;  ///< who was there last
+  std::map<std::string, std::string> refused_; ///< why, by endpoint
   std::map<core::node_id, std::string> apart_; ///< not to be linked; endpoints
   bool probed_ = false;
   bool is_open_ = false;
   std::atomic<core::instant> wake_ = core::instant{};
-  mutable std::mutex notes_mutex_;
-  std::map<std::string, endpoint_state> notes_; ///< by endpoint
+  endpoint_notes notes_;
 };
 
 links::links(caf::actor_system& sys, settings from, links_owner& owner)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "coopcache/actor/endpoint_notes.hpp"
 #include "coopcache/actor/gate.hpp"
 #include "coopcache/actor/sockets.hpp"
 #include "coopcache/cluster/dialer.hpp"
@@ -33,15 +34,6 @@ struct link {
   core::node_id peer;
   caf::node_id where;       ///< CAF's name of the other process
   caf::strong_actor_ptr to; ///< the other end
-};
-
-/// What is known of one endpoint, in words for people.
-struct endpoint_state {
-  std::string endpoint;
-  bool configured = false;
-  bool linked = false;
-  std::string peer;    ///< name of the node there, if it ever said it
-  std::string trouble; ///< why there is no link; empty if there is one
 };
 
 /// What the links of a node need, and whom they tell. Called in the context of

@@ -46,6 +46,9 @@ struct lock_state {
 /// The machine has a mutex, and whoever brings an event runs it; what it wants
 /// done is done after that, without the mutex, by one thread at a time and in
 /// order. So no thread is switched on the way to the network. Thread-safe.
+///
+/// What it does for locks, names and the cluster is in `registry_locks.cpp`,
+/// `registry_names.cpp` and `registry_cluster.cpp`.
 class registry_core : private links_owner,
                       public std::enable_shared_from_this<registry_core> {
 public:
@@ -303,8 +306,17 @@ private:
   deadline_of(const cluster::clocks& at,
               const std::optional<std::chrono::milliseconds>& length);
 
+  /// Runs the machine with one event, which gets it and the time and returns
+  /// the effects; then does what it wants, unless another thread is at it.
   template <class F>
-  void turn(F event);
+  void turn(F event) {
+    std::unique_lock guard{mutex_};
+    const auto at = now();
+    end_turn(guard, at, event(machine_, at));
+  }
+
+  void end_turn(std::unique_lock<std::mutex>& guard, const cluster::clocks& at,
+                cluster::registry::effects effects);
   template <class F>
   cluster::unlocked unlock_by(F event);
   void work(std::unique_lock<std::mutex>& guard);

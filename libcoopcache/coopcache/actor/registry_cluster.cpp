@@ -1,0 +1,132 @@
+#include "coopcache/actor/registry_core.hpp"
+
+#include "coopcache/config_endpoint.hpp"
+
+#include <algorithm>
+
+namespace coopcache::actor {
+
+bool registry_core::is_in_sync(const cluster::clocks& at) const {
+  const auto& members = machine_.members();
+  const auto links = members.links();
+  return machine_.grants(at.now) && machine_.names().synced()
+         && std::all_of(links.begin(), links.end(), [&](const auto& id) {
+              return members.current().has(id);
+            });
+}
+
+// With `mutex_`.
+void registry_core::answer_syncs(const cluster::clocks& at) {
+  const bool good = is_in_sync(at);
+  using cluster::verdict;
+  const auto how = stopped_                  ? verdict::leaving
+                   : good                    ? verdict::done
+                   : machine_.has_majority() ? verdict::timed_out
+                                             : verdict::no_majority;
+  std::erase_if(syncs_, [&](auto& one) {
+    if (!good && at.now < one.deadline && !stopped_)
+      return false;
+    tasks_.emplace_back(synced_up{std::move(one.done), how});
+    return true;
+  });
+}
+
+void registry_core::sync(std::chrono::milliseconds deadline,
+                         std::function<void(cluster::verdict)> done) {
+  turn([&](auto&, const auto& at) {
+    syncs_.push_back({core::later(at.now, deadline), std::move(done)});
+    return cluster::registry::effects{};
+  });
+}
+
+void registry_core::perform(const synced_up& what) {
+  what.done(what.how);
+}
+
+registry_info registry_core::info() const {
+  registry_info result;
+  const auto member = [](const core::node_id& id) {
+    return member_info{id.name, id.incarnation};
+  };
+  result.self = member(self_);
+  result.endpoint = endpoint();
+  if (const auto net = network())
+    for (const auto& one : net->state())
+      result.links.push_back(
+        {one.endpoint, one.peer, one.configured, one.linked, one.trouble});
+  const std::lock_guard guard{mutex_};
+  const auto now = this->now().now;
+  const auto age = [&](core::instant since) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::max(now, since) - since);
+  };
+  const auto& view = machine_.members().current();
+  result.view = view.id.number;
+  for (const auto& id : view.members)
+    result.members.push_back(member(id));
+  result.serving = machine_.grants(now);
+  result.synced = machine_.names().synced();
+  for (const auto& [name, record] : machine_.names().replica().all())
+    result.names.push_back({name, record.owner.node.name});
+  const auto& table = machine_.home_locks().table();
+  for (const auto& resource : table.resources()) {
+    auto& one = result.locks.emplace_back();
+    one.resource = resource;
+    const auto* const lock = table.find(resource);
+    for (const auto& holder : lock->holders)
+      one.holders.push_back({holder.requester, holder.who.node.name,
+                             holder.token, age(holder.since)});
+    for (const auto& [ticket, waiter] : lock->queue)
+      one.queue.push_back(
+        {waiter.requester, waiter.who.node.name, 0, age(waiter.since)});
+  }
+  for (const auto& [request, mine] : machine_.own_locks().all()) {
+    auto& one = result.own_locks.emplace_back();
+    one.resource = mine.wish.resource;
+    lock_client_info client{mine.wish.requester, self_.name, mine.token,
+                            age(mine.since)};
+    using state = cluster::lock_client::state;
+    (mine.is == state::waiting ? one.queue : one.holders)
+      .push_back(std::move(client));
+  }
+  return result;
+}
+
+std::optional<error> registry_core::add_peer(const std::string& endpoint) {
+  const auto fault = detail::check_endpoint(endpoint,
+                                            detail::endpoint_use::dial);
+  if (!fault.found.empty()) {
+    auto reason = "no endpoint: " + fault.found;
+    if (!fault.hint.empty())
+      reason += "; " + fault.hint;
+    return make_error(errc::unknown_node, std::move(reason), endpoint);
+  }
+  const auto net = network();
+  if (net == nullptr)
+    return stopped() ? make_error(errc::shutting_down, "the node has shut down",
+                                  endpoint)
+                     : make_error(errc::unknown_node,
+                                  "this node has no links: it was started "
+                                  "without node.listen and nodes",
+                                  endpoint);
+  net->add_peer(endpoint);
+  return std::nullopt;
+}
+
+bool registry_core::disconnect(std::string_view name) {
+  const auto net = network();
+  if (net == nullptr)
+    return false;
+  std::optional<core::node_id> peer;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    for (const auto& [id, one] : links_)
+      if (id.name == name)
+        peer = id;
+  }
+  if (peer)
+    net->disconnect(*peer);
+  return peer.has_value();
+}
+
+} // namespace coopcache::actor

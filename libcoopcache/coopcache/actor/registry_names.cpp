@@ -1,0 +1,384 @@
+#include "coopcache/actor/registry_core.hpp"
+
+#include "coopcache/actor/compat.hpp"
+#include "coopcache/core/exception_text.hpp"
+#include "coopcache/core/text.hpp"
+
+#include <caf/actor_registry.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace coopcache::actor {
+
+using namespace std::chrono_literals;
+
+void registry_core::put(name_call what, name_done done) {
+  const auto request = ++last_number_;
+  const auto actor = what.owner->id();
+  client_of(what.owner);
+  if (!is_client(actor)) {
+    done(cluster::verdict::owner_dead);
+    return;
+  }
+  publish(what.owner);
+  {
+    const std::lock_guard guard{tables_mutex_};
+    puts_.emplace(request, pending_name{actor, std::move(done)});
+    hold(actor, what.owner);
+  }
+  turn([&](auto& machine, const auto& at) {
+    cluster::name_wish wish;
+    wish.request = request;
+    wish.name = std::move(what.name);
+    wish.actor = actor;
+    wish.resolver = std::move(what.resolver);
+    wish.replace = what.replace;
+    wish.deadline = deadline_of(at, what.deadline);
+    return machine.put(std::move(wish), at);
+  });
+  if (!is_client(actor)) // it ended meanwhile, and maybe was told too early
+    turn([&](auto& machine, const auto& at) {
+      return machine.owner_gone(actor, at);
+    });
+}
+
+void registry_core::remove(const std::string& name,
+                           std::optional<std::chrono::milliseconds> deadline,
+                           name_done done) {
+  start_remove(name, std::nullopt, deadline, std::move(done));
+}
+
+void registry_core::remove_from(
+  const std::string& name, const caf::strong_actor_ptr& owner,
+  std::optional<std::chrono::milliseconds> deadline, name_done done) {
+  core::name_owner who; // nobody
+  if (owner != nullptr && owner->node() == here_)
+    who = {self_, owner->id()};
+  else if (owner != nullptr)
+    if (const auto at = link_to(owner->node()))
+      who = {at->peer, owner->id()};
+  start_remove(name, who, deadline, std::move(done));
+}
+
+void registry_core::start_remove(
+  const std::string& name, const std::optional<core::name_owner>& owner,
+  std::optional<std::chrono::milliseconds> deadline, name_done done) {
+  const auto request = ++last_number_;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    puts_.emplace(request, pending_name{0, std::move(done)});
+  }
+  turn([&](auto& machine, const auto& at) {
+    return machine.remove(request, name, owner, deadline_of(at, deadline), at);
+  });
+}
+
+std::optional<link> registry_core::link_to(const caf::node_id& process) const {
+  const std::lock_guard guard{tables_mutex_};
+  for (const auto& [peer, one] : links_)
+    if (one.where == process)
+      return one;
+  return std::nullopt;
+}
+
+void registry_core::put_anywhere(
+  name_call what, std::function<void(std::optional<error>)> done) {
+  if (what.owner == nullptr) {
+    done(make_error(errc::owner_dead, "an invalid handle", what.name));
+  } else if (what.owner->node() != here_) {
+    put_there(std::move(what), std::move(done));
+  } else if (what.resolver.size() <= cluster::most_name
+             && !knows_resolver(what.resolver)) {
+    done(make_error(errc::unknown_resolver,
+                    "no resolver " + core::quoted(what.resolver)
+                      + " was added on this node",
+                    what.name));
+  } else {
+    const auto name = what.name;
+    put(std::move(what), [core = shared_from_this(), name,
+                          done = std::move(done)](cluster::verdict how) {
+      done(core->error_of(how, name, errc::name_taken));
+    });
+  }
+}
+
+namespace {
+
+/// An answer that is given once: as an error if it goes away before.
+class single_answer {
+public:
+  using function = std::function<void(std::optional<error>)>;
+
+  single_answer(function done, error lost)
+    : done_(std::move(done)), lost_(std::move(lost)) {
+  }
+
+  ~single_answer() {
+    give(lost_);
+  }
+
+  single_answer(const single_answer&) = delete;
+  single_answer& operator=(const single_answer&) = delete;
+
+  /// False if it was given before.
+  bool give(std::optional<error> what) {
+    const auto done = std::exchange(done_, nullptr);
+    if (done)
+      done(std::move(what));
+    return done != nullptr;
+  }
+
+private:
+  function done_;
+  error lost_;
+};
+
+} // namespace
+
+// The node where an actor lives asks for its name. An answer that comes after
+// the deadline is not lost, so that what nobody wants any more is taken back.
+void registry_core::put_there(name_call what,
+                              std::function<void(std::optional<error>)> done) {
+  const auto over = link_to(what.owner->node());
+  const auto own = shell();
+  if (!over || own == nullptr) {
+    done(make_error(errc::unknown_node,
+                    "the actor lives on a node that is not linked", what.name));
+    return;
+  }
+  const auto limit = std::clamp(what.deadline.value_or(default_deadline), 0ms,
+                                std::chrono::milliseconds{24h * 365});
+  const auto answer = std::make_shared<
+    single_answer>(std::move(done),
+                   make_error(errc::shutting_down,
+                              "the registry's actor has ended", what.name));
+  const auto late = make_error(errc::timeout, "no answer by the deadline",
+                               what.name);
+  const auto too_late = [weak = weak_from_this(), what] {
+    const auto core = weak.lock();
+    if (core != nullptr && !what.replace)
+      core->remove_from(what.name, what.owner, default_deadline, [](auto) {});
+  };
+  post(own, go_atom_v,
+       local_answer{std::make_shared<shell_function>(
+         [there = over->to, limit, what, answer, late,
+          too_late](shell_actor::pointer self) {
+           const auto to = caf::actor_cast<registry_actor>(there);
+           const auto ask = [&](auto how) {
+             request(self, to, limit + default_deadline, how, what.name,
+                     what.owner, what.resolver)
+               .then(
+                 [answer, too_late] {
+                   if (!answer->give(std::nullopt))
+                     too_late();
+                 },
+                 [answer](const caf::error& why) {
+                   answer->give(to_error(why));
+                 });
+           };
+           if (what.replace)
+             ask(replace_atom_v);
+           else
+             ask(register_atom_v);
+           self->run_delayed(limit, [weak = std::weak_ptr{answer}, late] {
+             if (const auto waiting = weak.lock())
+               waiting->give(late);
+           });
+         })});
+}
+
+void registry_core::perform(const cluster::name_answer& what) {
+  name_done done;
+  caf::strong_actor_ptr unused;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    const auto at = puts_.find(what.request);
+    if (at == puts_.end())
+      return;
+    done = std::move(at->second.done);
+    unused = release(at->second.owner);
+    puts_.erase(at);
+  }
+  if (unused != nullptr && what.how != cluster::verdict::done)
+    unpublish(unused);
+  done(what.how);
+}
+
+void registry_core::perform(const cluster::name_changed& what) {
+  const auto& owner = what.record.owner;
+  core::name_owner before;
+  if (owner.actor == 0) {
+    before = names_.erase(what.name);
+  } else {
+    auto handle = handle_of(owner);
+    if (owner.node == self_) {
+      const std::lock_guard guard{tables_mutex_};
+      hold(owner.actor, handle);
+    }
+    before = names_.set(what.name, owner, std::move(handle));
+  }
+  if (before.actor == 0 || before.node != self_)
+    return;
+  caf::strong_actor_ptr unused; // let go after the lock
+  const std::lock_guard guard{tables_mutex_};
+  unused = release(before.actor);
+}
+
+void registry_core::perform(const cluster::owner_told& what) {
+  caf::strong_actor_ptr owner;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    const auto at = owned_.find(what.owner.actor);
+    if (at != owned_.end())
+      owner = at->second.handle;
+  }
+  if (owner == nullptr)
+    owner = sys.registry().get(what.owner.actor);
+  if (owner == nullptr)
+    return;
+  const auto to = caf::actor_cast<caf::actor>(owner);
+  if (what.cause == cluster::name_cause::conflict_exit) {
+    std::string line = "the name ";
+    line += core::quoted(what.name);
+    line += " is another actor's on the other side: its owner here ends";
+    log(log_level::warning, line);
+    end_actor(to);
+    return;
+  }
+  post(to, name_lost{what.name, what.cause == cluster::name_cause::conflict});
+}
+
+namespace {
+
+bool is_own_resolver(const std::string& name) {
+  return name.empty() || name == "exit" || name == "notify"
+         || name == "notify_all";
+}
+
+} // namespace
+
+bool registry_core::knows_resolver(const std::string& name) const {
+  const std::lock_guard guard{tables_mutex_};
+  return is_own_resolver(name) || resolvers_.contains(name);
+}
+
+void registry_core::add_resolver(const std::string& name, resolver_function f) {
+  if (is_own_resolver(name)) {
+    std::string
+      line = "add_resolver has no effect: the library has a resolver ";
+    line += core::quoted(name);
+    log(log_level::error, line);
+    return;
+  }
+  const std::lock_guard guard{tables_mutex_};
+  resolvers_.insert_or_assign(name, std::move(f));
+}
+
+void registry_core::perform(const cluster::ask_resolver& what) {
+  resolver_function f;
+  {
+    const std::lock_guard guard{tables_mutex_};
+    if (const auto at = resolvers_.find(what.resolver); at != resolvers_.end())
+      f = at->second;
+  }
+  const auto answer =
+    [question = what.question](const std::shared_ptr<registry_core>& core,
+                               cluster::winner who) {
+      core->turn([&](auto& machine, const auto& at) {
+        return machine.resolved(question, who, at);
+      });
+    };
+  if (f == nullptr) {
+    std::string line = "no resolver ";
+    line += core::quoted(what.resolver);
+    line += " is known here: nobody keeps the name ";
+    line += core::quoted(what.name);
+    log(log_level::error, line);
+    answer(shared_from_this(), cluster::winner::nobody);
+    return;
+  }
+  aside_([self = weak_from_this(), f, answer, what,
+          first = handle_of(what.first), second = handle_of(what.second)] {
+    auto who = cluster::winner::nobody;
+    std::string thrown;
+    try {
+      who = f(what.name, first, second);
+    } catch (...) {
+      thrown = core::exception_text();
+    }
+    const auto core = self.lock();
+    if (core == nullptr)
+      return;
+    if (!thrown.empty()) {
+      std::string line = "the resolver ";
+      line += core::quoted(what.resolver);
+      line += " has thrown, nobody keeps the name ";
+      line += core::quoted(what.name);
+      line += ": ";
+      line += thrown;
+      core->log(log_level::error, line);
+    }
+    answer(core, who);
+  });
+}
+
+void registry_core::perform(const cluster::names_synced&) {
+  synced_ = true;
+}
+
+// CAF's handles of a process do not outlive the connection to it.
+void registry_core::perform(const link_changed& what) {
+  for (const auto& [name, owner] : names_.owned_by(what.peer))
+    names_.set(name, owner, handle_of(owner));
+}
+
+caf::strong_actor_ptr registry_core::handle_of(const core::name_owner& owner) {
+  if (owner.node != self_) {
+    const auto [over, net] = way_to(owner.node);
+    return net == nullptr ? nullptr : net->find(over.where, owner.actor);
+  }
+  const std::lock_guard guard{tables_mutex_};
+  const auto at = owned_.find(owner.actor);
+  return at == owned_.end() ? nullptr : at->second.handle;
+}
+
+// With `tables_mutex_`.
+void registry_core::hold(caf::actor_id actor,
+                         const caf::strong_actor_ptr& handle) {
+  auto& mine = owned_[actor];
+  if (handle != nullptr)
+    mine.handle = handle;
+  ++mine.uses;
+}
+
+// With `tables_mutex_`. The handle is to be let go without it: that may end the
+// actor, which calls `gone`.
+caf::strong_actor_ptr registry_core::release(caf::actor_id actor) {
+  const auto at = owned_.find(actor);
+  if (at == owned_.end() || --at->second.uses > 0)
+    return nullptr;
+  auto result = std::move(at->second.handle);
+  owned_.erase(at);
+  return result;
+}
+
+// Other processes find it in CAF's registry, which keeps it alive: others may
+// have handles of it. So it stays there until it ends or the node leaves,
+// unless it never got a name.
+void registry_core::publish(const caf::strong_actor_ptr& who) {
+  const std::lock_guard guard{tables_mutex_};
+  if (stopping_ || sys.registry().get(who->id()) != nullptr)
+    return;
+  sys.registry().put(who->id(), who);
+  published_.insert(who->id());
+}
+
+void registry_core::unpublish(const caf::strong_actor_ptr& who) {
+  const std::lock_guard guard{tables_mutex_};
+  if (published_.erase(who->id()) > 0)
+    sys.registry().erase(who->id()); // which is not the last handle
+}
+
+} // namespace coopcache::actor
