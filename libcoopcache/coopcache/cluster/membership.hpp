@@ -118,7 +118,12 @@ public:
 
   /// Whether a home on this node may grant at `now`.
   [[nodiscard]] bool may_grant(core::instant now) const noexcept {
-    return !changing() && !forming_ && !leaving_ && now < serve_until();
+    return now < grants_until();
+  }
+
+  /// Until when `may_grant` holds if nothing happens; the past if it does not.
+  [[nodiscard]] core::instant grants_until() const noexcept {
+    return changing() || forming_ || leaving_ ? core::instant{} : serve_until();
   }
 
   /// Whether an id was accepted whose view is not installed.

@@ -31,6 +31,11 @@ void registry::tell_membership(const clocks& at,
                                const Arguments&... what) {
   membership::effects done;
   (membership_.*event)(what..., at, done);
+  grants_until_ = membership_.grants_until();
+  // In a strict cluster another side may grant when a majority may have gone on
+  // without this node.
+  holds_until_ = membership_.kept_until(settings_.strict
+                                        - settings_.strict / 2);
   for (auto& one : done) {
     if (auto* const sent = std::get_if<send_message>(&one))
       wishes_.effects.emplace_back(std::move(*sent));
@@ -170,7 +175,7 @@ registry::effects registry::resolved(std::uint64_t question, winner who,
 void registry::begin(const clocks& at) {
   lock_client_.note_time(at.now);
   lock_home_.note_time(at.now);
-  lock_client_.may_hold(at.now < holds_until(), wishes_);
+  lock_client_.may_hold(at.now < holds_until_, wishes_);
   if (!grants(at.now))
     update_grants(at);
 }
@@ -278,14 +283,8 @@ bool registry::has_majority() const noexcept {
          || membership_.current().members.size() * 2 > settings_.strict;
 }
 
-// In a strict cluster another side may grant when a majority may have gone on
-// without this node.
-core::instant registry::holds_until() const {
-  return membership_.kept_until(settings_.strict - settings_.strict / 2);
-}
-
 bool registry::grants(core::instant now) const noexcept {
-  return membership_.may_grant(now) && has_majority()
+  return now < grants_until_ && has_majority()
          && entered_ == membership_.current().id;
 }
 
@@ -294,7 +293,7 @@ void registry::update_grants(const clocks& at) {
   lock_client_.may_hand_on(may);
   lock_home_.grants(may, wishes_);
   name_home_.grants(may, wishes_);
-  if (at.now >= holds_until())
+  if (at.now >= holds_until_)
     lock_client_.lose_all(wishes_);
   if (!lock_home_.used_up() && !name_home_.used_up())
     return;
@@ -314,10 +313,9 @@ core::instant registry::next_wake() const {
   auto wake = std::min({membership_.next_wake(), channels_.next_wake(),
                         lock_client_.next_wake(), name_client_.next_wake(),
                         name_home_.next_wake()});
-  if (const auto until = membership_.serve_until(); until > last_turn_)
-    wake = std::min(wake, until);
-  if (const auto until = holds_until(); until > last_turn_)
-    wake = std::min(wake, until);
+  for (const auto until : {grants_until_, holds_until_})
+    if (until > last_turn_)
+      wake = std::min(wake, until);
   return wake;
 }
 

@@ -134,10 +134,12 @@ private:
   /// What is against a wish about these.
   [[nodiscard]] std::optional<verdict>
   why_not(std::initializer_list<std::string_view> names) const;
-  [[nodiscard]] core::instant holds_until() const;
 
   registry_settings settings_;
   membership membership_;
+  /// As of the last event of `membership_`: most turns are none, and are quick.
+  core::instant grants_until_;
+  core::instant holds_until_;
   channels channels_;
   lock_client lock_client_;
   lock_home lock_home_;
