@@ -239,7 +239,8 @@ using cache_actor = caf::typed_actor<
 /// * whereis: the actor of a name, or a null pointer;
 /// * lock: resource, requester (empty: the sender alone), and what to wait at
 ///   most, 0 for not at all. Answers with the fencing token. The sender holds
-///   the lock until it gives it back or ends;
+///   the lock until it gives it back or ends, also if it no longer awaits the
+///   answer: a request's timeout has to be longer than what the lock may wait;
 /// * unlock: resource, requester;
 /// * cancel: resource, requester: ends the sender's last request that waits,
 ///   which is answered with `cancelled`; `not_held` if none does;

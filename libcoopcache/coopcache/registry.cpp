@@ -87,6 +87,7 @@ held_lock& held_lock::operator=(held_lock&& other) noexcept {
     resource_ = std::move(other.resource_);
     requester_ = std::move(other.requester_);
     state_ = std::move(other.state_);
+    is_kept_ = other.is_kept_;
   }
   return *this;
 }
@@ -100,10 +101,19 @@ std::uint64_t held_lock::token() const noexcept {
 }
 
 bool held_lock::lost() const noexcept {
-  return state_ == nullptr || state_->lost;
+  return state_ == nullptr || state_->is_lost();
+}
+
+void held_lock::keep() noexcept {
+  const auto core = from_.lock();
+  if (state_ != nullptr && core != nullptr && !is_kept_)
+    core->keep(state_->request);
+  is_kept_ = true;
 }
 
 bool held_lock::unlock() noexcept {
+  if (is_kept_)
+    return false;
   const auto state = std::move(state_);
   const auto core = from_.lock();
   if (state == nullptr || core == nullptr)
@@ -218,17 +228,22 @@ std::function<void()> registry::start_lock(const std::string& resource,
   const auto core = options.scope == lock_scope::local ? core_->local() : core_;
   if (options.requester.empty())
     options.requester = core_->fresh_requester();
+  if (options.deadline && options.deadline->count() <= 0) {
+    options.wait = false;
+    options.deadline = lock_options{}.deadline;
+  }
   const auto number = client == nullptr ? actor::registry_core::this_process
                                         : core->client_of(client);
-  const auto request = core->lock(
-    {resource, options.requester, number, options.deadline, !options.wait},
-    [core, resource, requester = options.requester,
-     done = std::move(done)](verdict how, auto state) {
-      if (how == verdict::done)
-        done(held_lock{core, resource, requester, std::move(state)});
-      else
-        done(*core->error_of(how, resource, errc::lock_taken));
-    });
+  const auto request =
+    core->lock({resource, options.requester, number, options.deadline,
+                !options.wait, true},
+               [core, resource, requester = options.requester,
+                done = std::move(done)](verdict how, auto state) {
+                 if (how == verdict::done)
+                   done(held_lock{core, resource, requester, std::move(state)});
+                 else
+                   done(*core->error_of(how, resource, errc::lock_taken));
+               });
   return [weak = std::weak_ptr{core}, request] {
     if (const auto alive = weak.lock())
       alive->cancel(request);
@@ -249,7 +264,9 @@ reply<held_lock> registry::lock(std::string_view resource,
 
 status registry::set_lock(std::string_view resource, std::string_view requester,
                           lock_options options) const {
-  options.requester = requester;
+  options.requester = requester.empty() ? core_->requester_of(
+                        actor::registry_core::this_process)
+                                        : std::string{requester};
   auto got = lock(resource, std::move(options));
   if (!got)
     return failed(got.error());
@@ -259,10 +276,19 @@ status registry::set_lock(std::string_view resource, std::string_view requester,
 
 status registry::del_lock(std::string_view resource, std::string_view requester,
                           lock_scope scope) const {
+  return give_back(nullptr, resource, requester, scope);
+}
+
+status registry::give_back(const caf::strong_actor_ptr& client,
+                           std::string_view resource,
+                           std::string_view requester, lock_scope scope) const {
   const auto core = scope == lock_scope::local ? core_->local() : core_;
+  const auto number = client == nullptr ? actor::registry_core::this_process
+                                        : core->client_of(client);
   return status_of(
-    core->error_of(core->unlock(actor::registry_core::this_process,
-                                std::string{resource}, std::string{requester}),
+    core->error_of(core->unlock(number, std::string{resource},
+                                requester.empty() ? core_->requester_of(number)
+                                                  : std::string{requester}),
                    resource));
 }
 

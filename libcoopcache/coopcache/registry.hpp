@@ -45,11 +45,13 @@ struct lock_options {
   /// requester of its own for each call.
   std::string requester{};
 
-  /// What to wait at most; none: for ever.
+  /// What to wait at most; none: for ever; nothing or less: as if `wait` were
+  /// false.
   std::optional<std::chrono::milliseconds> deadline{
     std::chrono::milliseconds{30'000}};
 
-  /// Whether to queue for a lock that is taken.
+  /// Whether to queue for a lock that is taken. If not, the home says at once
+  /// whether it is free; the deadline is for the way there and back.
   bool wait = true;
 
   lock_scope scope = lock_scope::cluster;
@@ -187,19 +189,20 @@ public:
     return requester_;
   }
 
-  /// Gives it back now. False if it was lost before.
+  /// Gives it back now. False if it was lost before, was given back, or is
+  /// kept.
   bool unlock() noexcept;
 
-  /// Does not give it back when this goes away: `del_lock` will.
-  void keep() noexcept {
-    state_.reset();
-  }
+  /// It is not given back when this goes away, but by `del_lock`: by the form
+  /// that takes `self` if an actor asked for it.
+  void keep() noexcept;
 
 private:
   std::weak_ptr<actor::registry_core> from_;
   std::string resource_;
   std::string requester_;
   std::shared_ptr<const actor::lock_state> state_; ///< null: given back
+  bool is_kept_ = false;
 };
 
 /// A transaction was not run: there was no lock.
@@ -445,14 +448,24 @@ public:
   }
 
   /// Asks for a lock that is held until `del_lock` says the same requester,
-  /// from any thread of this node that is no actor.
+  /// from any thread of this node that is no actor. An empty requester is this
+  /// node itself; the one in `options` has no meaning here.
   status set_lock(std::string_view resource, std::string_view requester,
                   lock_options options = {}) const;
 
-  /// Gives back what `set_lock` got, once. Errors: `not_held`; `lock_lost` if
-  /// it was lost meanwhile.
+  /// Gives back what `set_lock` got, or was kept, once; not what handles hold.
+  /// Errors: `not_held`; `lock_lost` if it was lost meanwhile.
   status del_lock(std::string_view resource, std::string_view requester,
                   lock_scope scope = lock_scope::cluster) const;
+
+  /// The same for what an actor has kept or got by message.
+  template <detail::event_actor Self>
+  status del_lock(Self* self, std::string_view resource,
+                  std::string_view requester,
+                  lock_scope scope = lock_scope::cluster) const {
+    return give_back(caf::actor_cast<caf::strong_actor_ptr>(self->ctrl()),
+                     resource, requester, scope);
+  }
 
   /// Runs `body` under a lock: `body()` or `body(const held_lock&)`. Whatever
   /// it throws goes to the caller, and the lock is given back.
@@ -462,7 +475,8 @@ public:
     return run(lock(resource, std::move(options)), body);
   }
 
-  /// The same for an actor, in whose context `body` runs.
+  /// The same for an actor, in whose context `body` runs; what it throws ends
+  /// the actor, as in its other handlers.
   template <detail::event_actor Self, class F>
   auto trans(Self* self, std::string resource, F body,
              lock_options options = {}) const {
@@ -530,6 +544,11 @@ private:
                                    const caf::strong_actor_ptr& client,
                                    lock_done done) const;
 
+  /// `client` null: a thread.
+  status give_back(const caf::strong_actor_ptr& client,
+                   std::string_view resource, std::string_view requester,
+                   lock_scope scope) const;
+
   template <detail::event_actor Self>
   auto put_for(Self* self, std::string name, caf::strong_actor_ptr who,
                bool replace, name_options options) const {
@@ -573,10 +592,10 @@ private:
       return all{aborted{got.error()}};
     if constexpr (std::is_void_v<result_type>) {
       call();
-      return all{std::monostate{}, got->lost()};
+      return all{std::monostate{}, !got->unlock()};
     } else {
       auto value = call();
-      return all{std::move(value), got->lost()};
+      return all{std::move(value), !got->unlock()};
     }
   }
 

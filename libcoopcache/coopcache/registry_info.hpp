@@ -51,6 +51,10 @@ struct lock_client_info {
   /// For so long it has held or waited, as far as this node knows: after a view
   /// change the new home counts anew.
   std::chrono::milliseconds age{0};
+  /// It was taken away, and not given back yet. Only its own node knows.
+  bool lost = false;
+  /// So many times it is to be given back. Only its own node knows; else 0.
+  std::uint64_t holds = 0;
 };
 
 /// For CAF.
@@ -58,7 +62,8 @@ template <class Inspector>
 bool inspect(Inspector& f, lock_client_info& x) {
   return f.object(x).fields(f.field("requester", x.requester),
                             f.field("node", x.node), f.field("token", x.token),
-                            f.field("age", x.age));
+                            f.field("age", x.age), f.field("lost", x.lost),
+                            f.field("holds", x.holds));
 }
 
 /// A lock as its home knows it.

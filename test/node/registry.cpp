@@ -329,6 +329,110 @@ TEST_CASE("those who name one requester hold it together, each its own") {
   CHECK(eventually([&] { return h.registry.info().locks.empty(); }));
 }
 
+TEST_CASE("del_lock gives back what set_lock got, and no handle's hold") {
+  host h;
+  lock_options mine;
+  mine.requester = "x";
+  auto handle = h.registry.lock("r", mine);
+  REQUIRE(handle);
+  CHECK(code_of(h.registry.del_lock("r", "x")) == errc::not_held);
+  CHECK(h.registry.set_lock("r", "x"));
+  CHECK(h.registry.info().own_locks[0].holders[0].holds == 2);
+  CHECK(h.registry.del_lock("r", "x"));
+  CHECK(code_of(h.registry.del_lock("r", "x")) == errc::not_held);
+  CHECK_FALSE(handle->lost());
+  CHECK(h.registry.set_lock("r", "x"));
+  CHECK(handle->unlock());
+  CHECK_FALSE(handle->unlock());
+  lock_options once;
+  once.wait = false;
+  CHECK(code_of(h.registry.set_lock("r", "you", once)) == errc::lock_taken);
+  CHECK(h.registry.del_lock("r", "x"));
+  CHECK(h.registry.info().own_locks.empty());
+}
+
+TEST_CASE("each of two that were queued gives back its own hold") {
+  host h;
+  auto first = h.registry.lock("r", {.requester = "y"});
+  lock_options mine;
+  mine.requester = "x";
+  auto named = std::async(std::launch::async,
+                          [&] { return h.registry.set_lock("r", "x"); });
+  const auto queued = [&](std::size_t n) {
+    const auto all = h.registry.info().locks;
+    return all.size() == 1 && all[0].queue.size() == n;
+  };
+  REQUIRE(eventually([&] { return queued(1); }));
+  auto handle = std::async(std::launch::async,
+                           [&] { return h.registry.lock("r", mine); });
+  REQUIRE(eventually([&] { return queued(2); }));
+  first->unlock();
+  CHECK(named.get());
+  auto held = handle.get();
+  REQUIRE(held);
+  CHECK(h.registry.del_lock("r", "x"));
+  CHECK_FALSE(held->lost());
+  CHECK(held->unlock());
+  CHECK(h.registry.info().own_locks.empty());
+}
+
+TEST_CASE("a kept lock is given back by name, an actor's by the actor") {
+  host h;
+  lock_options mine;
+  mine.requester = "x";
+  auto handle = h.registry.lock("r", mine);
+  REQUIRE(handle);
+  const auto token = handle->token();
+  handle->keep();
+  handle->keep();
+  CHECK(handle->token() == token);
+  CHECK_FALSE(handle->lost());
+  CHECK_FALSE(handle->unlock());
+  CHECK(h.registry.del_lock("r", "x"));
+  CHECK(code_of(h.registry.del_lock("r", "x")) == errc::not_held);
+  std::promise<std::vector<errc>> told;
+  const auto a = h.with([&](caf::event_based_actor* self) {
+    h.registry.lock(self, "r", mine).then([&, self](reply<held_lock> got) {
+      REQUIRE(got);
+      got->keep();
+      std::vector<errc> all;
+      for (const auto& done :
+           {h.registry.del_lock("r", "x"), h.registry.del_lock(self, "r", "x"),
+            h.registry.del_lock(self, "r", "x")})
+        all.push_back(done ? errc{} : done.error().code);
+      told.set_value(std::move(all));
+    });
+  });
+  CHECK(told.get_future().get()
+        == std::vector{errc::not_held, errc{}, errc::not_held});
+  end(a);
+}
+
+TEST_CASE("the node itself is a requester, too") {
+  host h;
+  CHECK(h.registry.set_lock("r", ""));
+  CHECK(h.registry.set_lock("r", ""));
+  CHECK(code_of(h.registry.set_lock("r", "x", {.wait = false}))
+        == errc::lock_taken);
+  CHECK(h.registry.del_lock("r", ""));
+  CHECK(h.registry.del_lock("r", ""));
+  CHECK(code_of(h.registry.del_lock("r", "")) == errc::not_held);
+}
+
+TEST_CASE("a lock may be waited for as long as can be said, or not at all") {
+  host h;
+  using std::chrono::milliseconds;
+  for (const auto deadline :
+       {milliseconds::max(), milliseconds{std::chrono::years{300}}, 0ms, -1ms,
+        milliseconds::min()})
+    CHECK(h.registry.lock("r", {.deadline = deadline}));
+  const auto held = h.registry.lock("r");
+  for (const auto deadline : {0ms, -1ms, milliseconds::min()})
+    CHECK(h.registry.lock("r", {.deadline = deadline}).error().code
+          == errc::lock_taken);
+  CHECK(h.registry.sync(milliseconds::max()));
+}
+
 TEST_CASE("a lock that an actor handed on is lost when the actor ends") {
   host h;
   std::promise<std::shared_ptr<held_lock>> got;

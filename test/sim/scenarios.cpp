@@ -754,6 +754,53 @@ TEST_CASE("a holder that was overtaken while it was cut off is told") {
   c.unlock(kept);
 }
 
+TEST_CASE("a lost lock is given back before one that was got again") {
+  cluster_of c{4};
+  const auto r = c.resource_at(0);
+  const auto lost = c.lock(3, r, 1h, "x");
+  const auto client = c.clients.at(lost);
+  c.w.run_for(10ms);
+  c.split(3); // 0 1 2 | 3
+  c.w.run_for(5s);
+  const auto other = c.quiet_lock(1, r, 1h, "y");
+  REQUIRE(c.got(other));
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(10ms);
+  REQUIRE(c.lost == std::vector{lost});
+  c.unlock(other);
+  c.w.run_for(10ms);
+  cluster::lock_wish again; // by a handle of the same client
+  again.request = ++c.last;
+  again.client = lost;
+  again.resource = r;
+  again.requester = client.requester;
+  again.by_handle = true;
+  c.w.lock(3, again);
+  c.w.run_for(10ms);
+  REQUIRE(c.got(again.request));
+  using cluster::unlocked;
+  CHECK(c.w.unlock(3, lost, r, client.requester) == unlocked::lost);
+  CHECK(c.w.unlock(3, lost, r, client.requester) == unlocked::not_held);
+  CHECK(c.w.unlock(3, again.request) == unlocked::released);
+  CHECK(c.w.unlock(3, again.request) == unlocked::not_held);
+}
+
+TEST_CASE("strict: who is not to wait is answered at once in a minority") {
+  cluster::registry_settings strict;
+  strict.strict = 3;
+  cluster_of c{3, strict};
+  c.w.crash(0);
+  c.w.crash(1);
+  c.w.run_for(5s);
+  cluster::lock_wish hasty;
+  hasty.request = hasty.client = ++c.last;
+  hasty.resource = hasty.requester = "r";
+  hasty.once = true;
+  c.w.lock(2, hasty);
+  CHECK(c.answers.at(hasty.request) == cluster::verdict::no_majority);
+}
+
 TEST_CASE("a registration that timed out can be asked for again") {
   cluster_of c{4};
   c.w.freeze(3);
@@ -772,18 +819,21 @@ TEST_CASE("a registration that timed out can be asked for again") {
 }
 
 TEST_CASE("a replace that timed out leaves the name with one of the two") {
-  for (const auto& [frozen, limit] :
-       {std::pair{3, 200ms}, std::pair{3, 20ms}, std::pair{2, 200ms}}) {
-    CAPTURE(frozen);
+  const struct {
+    std::size_t frozen;
+    nanos limit;
+  } table[] = {{3, 200ms}, {3, 20ms}, {2, 200ms}};
+  for (const auto& row : table) {
+    CAPTURE(row.frozen);
     cluster_of c{4};
     const auto before = c.put(1, "a");
     REQUIRE(c.time_until([&] { return c.got(before); }));
-    c.w.freeze(static_cast<std::size_t>(frozen));
-    const auto late = c.put(0, "a", "", true, limit);
-    c.w.run_for(limit + 10ms);
+    c.w.freeze(row.frozen);
+    const auto late = c.put(0, "a", "", true, row.limit);
+    c.w.run_for(row.limit + 10ms);
     CHECK(c.answers.at(late) == cluster::verdict::timed_out);
     c.w.run_for(5s);
-    c.w.thaw(static_cast<std::size_t>(frozen));
+    c.w.thaw(row.frozen);
     REQUIRE(c.time_until([&] { return c.all_in_one(); }));
     c.w.run_for(100ms);
     const auto now = c.owner(0, "a");

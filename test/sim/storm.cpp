@@ -198,6 +198,7 @@ private:
     if (dice_.one_in(3))
       wish.deadline = world_.now() + 1ms + some(3s);
     wish.once = dice_.one_in(8);
+    wish.by_handle = dice_.one_in(2);
     c.asked = wish.request;
     locks_.wished(world_, node, wish);
     world_.lock(node, wish);
@@ -206,13 +207,12 @@ private:
   /// The request that `unlock` would be about, or null.
   const cluster::lock_client::entry* held(std::size_t node, const client& c) {
     const auto& all = world_.nodes()[node].machine->own_locks().all();
-    const cluster::lock_client::entry* last = nullptr;
     for (const auto& [request, one] : all)
       if (one.wish.client == c.id
           && (one.is == cluster::lock_client::state::held
               || one.is == cluster::lock_client::state::lost))
-        last = &one;
-    return last;
+        return &one; // the oldest
+    return nullptr;
   }
 
   void give_back(std::size_t node, const cluster::lock_client::entry& what) {
@@ -226,8 +226,11 @@ private:
     // The next grant may come with the very turn that gives it back.
     if (expected == unlocked::released)
       locks_.unlocked(wish.request);
-    if (world_.unlock(node, wish.client, wish.resource, wish.requester)
-        != expected)
+    const auto how = what.handles > 0
+                       ? world_.unlock(node, wish.request)
+                       : world_.unlock(node, wish.client, wish.resource,
+                                       wish.requester);
+    if (how != expected)
       throw violation("unlocking " + wish.resource + " says something else");
   }
 

@@ -305,9 +305,22 @@ void world::lock(std::size_t index, cluster::lock_wish wish) {
 cluster::unlocked world::unlock(std::size_t index, std::uint64_t client,
                                 const std::string& resource,
                                 const std::string& requester) {
+  return unlock_by(index, [&](auto& m, const auto& c) {
+    return m.unlock(client, resource, requester, c);
+  });
+}
+
+cluster::unlocked world::unlock(std::size_t index, std::uint64_t request) {
+  return unlock_by(index, [&](auto& m, const auto& c) {
+    return m.unlock(request, c);
+  });
+}
+
+template <class F>
+cluster::unlocked world::unlock_by(std::size_t index, F f) {
   auto how = cluster::unlocked::not_held;
   turn(index, [&](auto& m, const auto& c) {
-    auto [result, effects] = m.unlock(client, resource, requester, c);
+    auto [result, effects] = f(m, c);
     how = result;
     return effects;
   });
@@ -315,7 +328,8 @@ cluster::unlocked world::unlock(std::size_t index, std::uint64_t client,
 }
 
 void world::cancel(std::size_t index, std::uint64_t request) {
-  turn(index, [&](auto& m, const auto& c) { return m.cancel(request, c); });
+  turn(index,
+       [&](auto& m, const auto& c) { return m.cancel(request, c).second; });
 }
 
 void world::client_gone(std::size_t index, std::uint64_t client) {

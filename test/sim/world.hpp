@@ -114,6 +114,7 @@ public:
   cluster::unlocked unlock(std::size_t node, std::uint64_t client,
                            const std::string& resource,
                            const std::string& requester);
+  cluster::unlocked unlock(std::size_t node, std::uint64_t request);
   void cancel(std::size_t node, std::uint64_t request);
   void client_gone(std::size_t node, std::uint64_t client);
   void put(std::size_t node, cluster::name_wish wish);
@@ -164,6 +165,8 @@ private:
 
   [[nodiscard]] cluster::clocks clocks_of(std::size_t node) const;
   void boot(std::size_t node);
+  template <class F>
+  cluster::unlocked unlock_by(std::size_t node, F f);
   void turn(std::size_t node,
             const std::function<cluster::registry::effects(
               cluster::registry&, const cluster::clocks&)>& f);

@@ -34,7 +34,8 @@ void registry_core::answer_syncs(const cluster::clocks& at) {
 void registry_core::sync(std::chrono::milliseconds deadline,
                          std::function<void(cluster::verdict)> done) {
   turn([&](auto&, const auto& at) {
-    syncs_.push_back({core::later(at.now, deadline), std::move(done)});
+    syncs_.push_back(
+      {core::later(at.now, core::clamped(deadline)), std::move(done)});
     return cluster::registry::effects{};
   });
 }
@@ -83,9 +84,13 @@ registry_info registry_core::info() const {
   for (const auto& [request, mine] : machine_.own_locks().all()) {
     auto& one = result.own_locks.emplace_back();
     one.resource = mine.wish.resource;
-    lock_client_info client{mine.wish.requester, self_.name, mine.token,
-                            age(mine.since)};
     using state = cluster::lock_client::state;
+    lock_client_info client{mine.wish.requester,
+                            self_.name,
+                            mine.token,
+                            age(mine.since),
+                            mine.is == state::lost,
+                            mine.holds};
     (mine.is == state::waiting ? one.queue : one.holders)
       .push_back(std::move(client));
   }

@@ -24,15 +24,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The clock that goes on while the machine is suspended: who wakes up has
-/// missed what the others did meanwhile.
-core::instant boot_now() noexcept {
-  timespec ts;
-  clock_gettime(CLOCK_BOOTTIME, &ts);
-  return core::instant{std::chrono::seconds{ts.tv_sec}
-                       + std::chrono::nanoseconds{ts.tv_nsec}};
-}
-
 std::uint64_t wall_now() noexcept {
   return static_cast<std::uint64_t>(
     std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -71,6 +62,13 @@ std::string members_text(const core::view& now) {
 }
 
 } // namespace
+
+core::instant boot_now() noexcept {
+  timespec ts;
+  clock_gettime(CLOCK_BOOTTIME, &ts);
+  return core::instant{std::chrono::seconds{ts.tv_sec}
+                       + std::chrono::nanoseconds{ts.tv_nsec}};
+}
 
 registry_core::registry_core(caf::actor_system& sys_arg, const config& cfg,
                              log_function log_arg, aside_function aside)
@@ -204,7 +202,7 @@ cluster::clocks registry_core::now() {
 core::instant registry_core::deadline_of(
   const cluster::clocks& at,
   const std::optional<std::chrono::milliseconds>& length) {
-  return length ? core::later(at.now, *length) : core::never;
+  return length ? core::later(at.now, core::clamped(*length)) : core::never;
 }
 
 void registry_core::end_turn(std::unique_lock<std::mutex>& guard,
@@ -214,6 +212,7 @@ void registry_core::end_turn(std::unique_lock<std::mutex>& guard,
     tasks_.emplace_back(std::move(one));
   if (!syncs_.empty())
     answer_syncs(at);
+  *holds_until_ = machine_.holds_until();
   work(guard);
   if (machine_.traffic().next_wake() != core::never)
     busy_until_ = at.now + 100ms;

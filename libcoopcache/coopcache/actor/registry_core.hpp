@@ -30,14 +30,25 @@
 
 namespace coopcache::actor {
 
+/// The clock that goes on while the machine is suspended: who wakes up has
+/// missed what the others did meanwhile.
+[[nodiscard]] core::instant boot_now() noexcept;
+
 /// A lock that was granted, as its holder sees it. Thread-safe.
 struct lock_state {
-  lock_state(std::uint64_t of, std::uint64_t fencing_token)
-    : request(of), token(fencing_token) {
+  using instants = std::atomic<core::instant>;
+
+  lock_state(std::uint64_t of, std::uint64_t fencing_token,
+             std::shared_ptr<const instants> end)
+    : request(of), token(fencing_token), until(std::move(end)) {
   }
+
+  /// Whether it was lost, or is about to be: who was frozen is told later.
+  [[nodiscard]] bool is_lost() const noexcept;
 
   const std::uint64_t request; ///< under which it is held
   const std::uint64_t token;
+  const std::shared_ptr<const instants> until; ///< see `holds_until`
   std::atomic<bool> lost{false};
 };
 
@@ -84,6 +95,7 @@ public:
     std::uint64_t client = 0; ///< see `client_of`
     std::optional<std::chrono::milliseconds> deadline;
     bool once = false;
+    bool by_handle = false; ///< only `unlock(request)` is to give it back
   };
 
   /// The second is set if the first is `done`.
@@ -101,15 +113,19 @@ public:
   /// returns. Returns the number of the request.
   std::uint64_t lock(lock_call what, lock_done done);
 
-  /// No effect if it is answered.
-  void cancel(std::uint64_t request);
+  /// False if it is answered.
+  bool cancel(std::uint64_t request);
 
   /// The same for the last request of a client that still waits; false if none
   /// does.
   bool cancel(std::uint64_t client, const std::string& resource,
               const std::string& requester);
 
-  /// Gives back what is held under that request.
+  /// What is held by handle under that request is no longer: it is given back
+  /// by name.
+  void keep(std::uint64_t request);
+
+  /// Gives back what is held by handle under that request.
   cluster::unlocked unlock(std::uint64_t request);
 
   cluster::unlocked unlock(std::uint64_t client, const std::string& resource,
@@ -376,6 +392,9 @@ private:
   core::instant busy_until_;
   bool stopped_ = false;
   std::vector<pending_sync> syncs_;
+  /// What the machine's is, for everybody.
+  const std::shared_ptr<lock_state::instants>
+    holds_until_ = std::make_shared<lock_state::instants>(core::never);
 
   /// For everything else; never held while the machine runs or a callback does.
   mutable std::mutex tables_mutex_;

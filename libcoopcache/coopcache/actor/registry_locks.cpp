@@ -24,6 +24,7 @@ std::uint64_t registry_core::lock(lock_call what, lock_done done) {
     wish.requester = std::move(what.requester);
     wish.deadline = deadline_of(at, what.deadline);
     wish.once = what.once;
+    wish.by_handle = what.by_handle;
     return machine.lock(std::move(wish), at);
   });
   if (client != this_process && !is_client(client))
@@ -31,9 +32,23 @@ std::uint64_t registry_core::lock(lock_call what, lock_done done) {
   return request;
 }
 
-void registry_core::cancel(std::uint64_t request) {
-  turn(
-    [&](auto& machine, const auto& at) { return machine.cancel(request, at); });
+bool lock_state::is_lost() const noexcept {
+  return lost || boot_now() >= until->load();
+}
+
+bool registry_core::cancel(std::uint64_t request) {
+  bool done = false;
+  turn([&](auto& machine, const auto& at) {
+    auto [found, effects] = machine.cancel(request, at);
+    done = found;
+    return std::move(effects);
+  });
+  return done;
+}
+
+void registry_core::keep(std::uint64_t request) {
+  const std::lock_guard guard{mutex_};
+  machine_.keep(request);
 }
 
 bool registry_core::cancel(std::uint64_t client, const std::string& resource,
@@ -46,10 +61,7 @@ bool registry_core::cancel(std::uint64_t client, const std::string& resource,
           && one.who.requester == requester)
         last = std::max(last, request);
   }
-  if (last == 0)
-    return false;
-  cancel(last);
-  return true;
+  return last != 0 && cancel(last);
 }
 
 cluster::unlocked registry_core::unlock(std::uint64_t client,
@@ -88,7 +100,8 @@ void registry_core::perform(const cluster::lock_answer& what) {
       auto& mine = held_[what.held];
       if (mine.state == nullptr)
         mine = {at->second.who,
-                std::make_shared<lock_state>(what.held, what.token)};
+                std::make_shared<lock_state>(what.held, what.token,
+                                             holds_until_)};
       state = mine.state;
     }
     done = std::move(at->second.done);

@@ -44,6 +44,8 @@ private:
   caf::message_id id_;
 };
 
+constexpr std::chrono::milliseconds one_ms{1};
+
 /// Who locks by message.
 struct locker {
   std::uint64_t client;
@@ -115,9 +117,10 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
       if (!who)
         return no_sender(*core, resource);
       const bool waits = deadline.count() > 0;
-      core->lock({resource, who->requester, who->client,
-                  std::chrono::ceil<std::chrono::milliseconds>(deadline),
-                  !waits},
+      const auto limit = waits
+                           ? core::clamped(deadline) + one_ms // it rounds down
+                           : registry_core::default_deadline;
+      core->lock({resource, who->requester, who->client, limit, !waits},
                  [core, resource, reply = reply_to{self}](cluster::verdict how,
                                                           auto state) {
                    if (how == cluster::verdict::done)

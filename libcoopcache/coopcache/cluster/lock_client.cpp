@@ -36,16 +36,15 @@ void lock_client::ask(const entry& of, wishes& out) const {
 }
 
 void lock_client::lock(lock_wish wish, wishes& out) {
-  const auto held = held_.find(identity_of(wish));
-  if (held != held_.end()) {
-    auto& mine = entries_.find(*held->second.begin())->second;
-    if (mine.is == state::held) {
-      ++mine.holds;
-      out.effects.emplace_back(lock_answer{wish.request, verdict::done,
-                                           mine.token, mine.wish.request});
-      return;
-    }
-  }
+  if (const auto held = held_.find(identity_of(wish)); held != held_.end())
+    for (const auto request : held->second)
+      if (auto& mine = entries_.find(request)->second; mine.is == state::held) {
+        ++mine.holds;
+        mine.handles += wish.by_handle ? 1 : 0;
+        out.effects.emplace_back(
+          lock_answer{wish.request, verdict::done, mine.token, request});
+        return;
+      }
   const auto request = wish.request;
   by_client_[wish.client].insert(request);
   if (wish.deadline != core::never)
@@ -60,15 +59,29 @@ void lock_client::lock(lock_wish wish, wishes& out) {
 unlocked lock_client::unlock(std::uint64_t client, const std::string& resource,
                              const std::string& requester, wishes& out) {
   const auto held = held_.find({client, resource, requester});
-  return held == held_.end() ? unlocked::not_held
-                             : unlock(*held->second.rbegin(), out);
+  if (held != held_.end())
+    for (const auto request : held->second) // a lost one was there before
+      if (const auto at = entries_.find(request);
+          at->second.holds > at->second.handles)
+        return give_back(at, out);
+  return unlocked::not_held;
 }
 
 unlocked lock_client::unlock(std::uint64_t request, wishes& out) {
   const auto at = entries_.find(request);
-  if (at == entries_.end()
-      || (at->second.is != state::held && at->second.is != state::lost))
+  if (at == entries_.end() || at->second.handles == 0)
     return unlocked::not_held;
+  --at->second.handles;
+  return give_back(at, out);
+}
+
+void lock_client::keep(std::uint64_t request) {
+  const auto at = entries_.find(request);
+  if (at != entries_.end() && at->second.handles > 0)
+    --at->second.handles;
+}
+
+unlocked lock_client::give_back(entries::iterator at, wishes& out) {
   auto& mine = at->second;
   if (--mine.holds > 0)
     return mine.is == state::lost ? unlocked::lost : unlocked::counted;
@@ -123,10 +136,21 @@ void lock_client::answer(entries::iterator at, verdict how, wishes& out) {
   erase(at);
 }
 
-void lock_client::cancel(std::uint64_t request, wishes& out) {
+bool lock_client::cancel(std::uint64_t request, wishes& out) {
   const auto at = entries_.find(request);
-  if (at != entries_.end() && at->second.is == state::waiting)
-    answer(at, verdict::cancelled, out);
+  if (at == entries_.end() || at->second.is != state::waiting)
+    return false;
+  answer(at, verdict::cancelled, out);
+  return true;
+}
+
+void lock_client::end_hasty(verdict why, wishes& out) {
+  std::vector<std::uint64_t> hasty;
+  for (const auto& [request, mine] : entries_)
+    if (mine.is == state::waiting && mine.wish.once)
+      hasty.push_back(request);
+  for (const auto request : hasty)
+    answer(entries_.find(request), why, out);
 }
 
 void lock_client::client_gone(std::uint64_t client, wishes& out) {
@@ -274,6 +298,7 @@ void lock_client::on(const lock_granted& what, wishes& out) {
   mine.is = state::held;
   mine.token = what.token;
   mine.holds = 1;
+  mine.handles = mine.wish.by_handle ? 1 : 0;
   mine.since = now_;
   held_[identity_of(mine.wish)].insert(what.seq);
   past_.note(mine.wish.resource, mine.wish.requester, what.token);

@@ -23,7 +23,8 @@ struct lock_wish {
   std::string resource;
   std::string requester; ///< whoever says the same may hold it together
   core::instant deadline = core::never;
-  bool once = false; ///< answer at once, do not queue
+  bool once = false;      ///< answer at once, do not queue
+  bool by_handle = false; ///< only `unlock(request)` is to give it back
 };
 
 /// What `lock_client::unlock` has done.
@@ -54,18 +55,24 @@ public:
   }
 
   /// A client that already holds it gets it at once, and has to give it back
-  /// once more.
+  /// once more, in the way that each wish says.
   void lock(lock_wish wish, wishes& out);
 
   [[nodiscard]] unlocked unlock(std::uint64_t client,
                                 const std::string& resource,
                                 const std::string& requester, wishes& out);
 
-  /// The same for what is held under that request.
+  /// The same for what is held by handle under that request.
   [[nodiscard]] unlocked unlock(std::uint64_t request, wishes& out);
 
-  /// Ends a wish that is not answered; else no effect.
-  void cancel(std::uint64_t request, wishes& out);
+  /// What was held by handle is no longer.
+  void keep(std::uint64_t request);
+
+  /// Ends a wish that is not answered; false if there is none.
+  bool cancel(std::uint64_t request, wishes& out);
+
+  /// Ends those that were not to wait: nobody grants here.
+  void end_hasty(verdict why, wishes& out);
 
   /// Gives back all that a client holds, and ends its wishes unanswered.
   void client_gone(std::uint64_t client, wishes& out);
@@ -120,8 +127,9 @@ public:
     state is = state::waiting;
     std::uint64_t ticket = 0;
     std::uint64_t token = 0;
-    std::uint64_t holds = 0; ///< times that it was locked
-    core::instant since{};   ///< when it was asked for; held: when it was got
+    std::uint64_t holds = 0;   ///< times that it was locked
+    std::uint64_t handles = 0; ///< of these by handle
+    core::instant since{};     ///< when it was asked for; held: when it was got
     std::optional<lock_next> next; ///< whom to hand it on to
   };
 
@@ -139,6 +147,7 @@ private:
   void to_home(const entry& of, body what, wishes& out) const;
   void ask(const entry& of, wishes& out) const;
   void hand_on(const entry& held, wishes& out) const;
+  unlocked give_back(entries::iterator at, wishes& out);
   void free(entries::iterator at, wishes& out);
   entries::iterator erase(entries::iterator at);
   void answer(entries::iterator at, verdict how, wishes& out);

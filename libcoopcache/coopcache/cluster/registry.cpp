@@ -23,6 +23,15 @@ registry::registry(const core::node_id& self, const registry_settings& settings,
   : settings_(settings), membership_(self, membership_of(settings), at),
     lock_home_(numbers{settings.numbers_per_view}), name_client_(self),
     name_home_(numbers{settings.numbers_per_view}) {
+  note_limits();
+}
+
+// In a strict cluster another side may grant when a majority may have gone on
+// without this node.
+void registry::note_limits() {
+  grants_until_ = membership_.grants_until();
+  holds_until_ = membership_.kept_until(settings_.strict
+                                        - settings_.strict / 2);
 }
 
 template <class... Parameters, class... Arguments>
@@ -31,11 +40,7 @@ void registry::tell_membership(const clocks& at,
                                const Arguments&... what) {
   membership::effects done;
   (membership_.*event)(what..., at, done);
-  grants_until_ = membership_.grants_until();
-  // In a strict cluster another side may grant when a majority may have gone on
-  // without this node.
-  holds_until_ = membership_.kept_until(settings_.strict
-                                        - settings_.strict / 2);
+  note_limits();
   for (auto& one : done) {
     if (auto* const sent = std::get_if<send_message>(&one))
       wishes_.effects.emplace_back(std::move(*sent));
@@ -100,7 +105,10 @@ registry::effects registry::leave(const clocks& at) {
 
 registry::effects registry::lock(lock_wish wish, const clocks& at) {
   begin(at);
-  if (const auto hindrance = why_not({wish.resource, wish.requester}))
+  auto hindrance = why_not({wish.resource, wish.requester});
+  if (!hindrance && wish.once && !has_majority())
+    hindrance = verdict::no_majority;
+  if (hindrance)
     wishes_.effects.emplace_back(lock_answer{wish.request, *hindrance});
   else
     lock_client_.lock(std::move(wish), wishes_);
@@ -122,10 +130,11 @@ std::pair<unlocked, registry::effects> registry::unlock(std::uint64_t request,
   return {how, finish(at)};
 }
 
-registry::effects registry::cancel(std::uint64_t request, const clocks& at) {
+std::pair<bool, registry::effects> registry::cancel(std::uint64_t request,
+                                                    const clocks& at) {
   begin(at);
-  lock_client_.cancel(request, wishes_);
-  return finish(at);
+  const bool done = lock_client_.cancel(request, wishes_);
+  return {done, finish(at)};
 }
 
 registry::effects registry::client_gone(std::uint64_t client,
@@ -191,8 +200,10 @@ void registry::enter_view(const clocks& at) {
   name_home_.enter(now);
   lock_client_.enter(now, self, wishes_);
   name_client_.enter(now, wishes_);
-  if (!has_majority())
+  if (!has_majority()) {
     lock_client_.lose_all(wishes_);
+    lock_client_.end_hasty(verdict::no_majority, wishes_);
+  }
   auto digests = name_client_.digests();
   for (const auto& id : now.members)
     wishes_.send(id, claims_end{lock_client_.lineage(), digests[id]});

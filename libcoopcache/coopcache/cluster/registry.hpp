@@ -64,10 +64,16 @@ public:
   [[nodiscard]] std::pair<unlocked, effects>
   unlock(std::uint64_t client, const std::string& resource,
          const std::string& requester, const clocks& at);
-  /// The same for what is held under that request.
+  /// The same for what is held by handle under that request.
   [[nodiscard]] std::pair<unlocked, effects> unlock(std::uint64_t request,
                                                     const clocks& at);
-  [[nodiscard]] effects cancel(std::uint64_t request, const clocks& at);
+  /// See `lock_client::keep`.
+  void keep(std::uint64_t request) {
+    lock_client_.keep(request);
+  }
+  /// False if nobody waits with that request.
+  [[nodiscard]] std::pair<bool, effects> cancel(std::uint64_t request,
+                                                const clocks& at);
   [[nodiscard]] effects client_gone(std::uint64_t client, const clocks& at);
 
   // -- names ------------------------------------------------------------------
@@ -87,6 +93,12 @@ public:
 
   /// Whether the view has enough of the configured nodes to grant anything.
   [[nodiscard]] bool has_majority() const noexcept;
+
+  /// From then on other nodes may grant what this one holds, if it hears of
+  /// nobody.
+  [[nodiscard]] core::instant holds_until() const noexcept {
+    return holds_until_;
+  }
 
   [[nodiscard]] const membership& members() const noexcept {
     return membership_;
@@ -126,6 +138,7 @@ private:
   void tell_membership(const clocks& at,
                        void (membership::*event)(Parameters...),
                        const Arguments&... what);
+  void note_limits();
   void enter_view(const clocks& at);
   void deliver(const core::node_id& from, packet what, const clocks& at);
   void dispatch(const core::node_id& from, const body& what, const clocks& at);
