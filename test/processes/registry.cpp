@@ -158,6 +158,26 @@ TEST_CASE("a lock is handed over from node to node, in order") {
   await_queue(all, 1, resource, "0 0");
 }
 
+TEST_CASE("a lock is asked for by message, with any deadline") {
+  auto& all = three();
+  const auto resource = all.resource_at(1);
+  const std::vector<std::string> deadlines{"0", "-1", "1000",
+                                           "9223372036854"}; // CAF's longest
+  for (std::size_t i = 0; i < 3; ++i)
+    for (const auto& deadline : deadlines) {
+      CHECK(all[i].ask("request " + resource + ' ' + deadline) == "ok");
+      await_queue(all, 1, resource, "0 0"); // the end of the actor got there
+    }
+  all[0].say("lock mine " + resource + " - 9223372036854775807");
+  static_cast<void>(token(all[0].hear("mine")));
+  for (std::size_t i = 1; i < 3; ++i) {
+    CHECK(all[i].ask("request " + resource + " 0") == "lock_taken");
+    CHECK(all[i].ask("request " + resource + " 1") == "timeout");
+  }
+  await_queue(all, 1, resource, "1 0");
+  CHECK(all[0].ask("unlock mine") == "unlocked");
+}
+
 TEST_CASE("the holder is killed: the next waiter has the lock at once") {
   auto& all = three();
   const auto resource = all.resource_at(1);
@@ -465,4 +485,20 @@ TEST_CASE("a strict cluster grants in the majority only") {
   CHECK(all[2].ask("unlock mine") == "lost");
   all[2].say("lock again r - 20000");
   CHECK(token(all[2].hear("again")) > first);
+}
+
+TEST_CASE("strict: a holder that was frozen sees that before it is told") {
+  cluster all{{.nodes = 3, .settings = "\"strict\": true"}};
+  all.gather();
+  all[2].say("lock mine r - 20000");
+  const auto first = token(all[2].hear("mine"));
+  all[2].signal(SIGSTOP);
+  all.await_view({0, 1});
+  all[0].say("lock other r - 20000");
+  CHECK(token(all[0].hear("other")) > first);
+  all[2].say("lost mine"); // is read first
+  all[2].signal(SIGCONT);
+  CHECK(all[2].hear("=") == "lost");
+  all.await_view({0, 1, 2});
+  CHECK(all[2].ask("unlock mine") == "lost");
 }

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -173,7 +174,7 @@ private:
   // lock TAG RESOURCE REQUESTER|- DEADLINE_MS
   void lock(std::istringstream& in) {
     std::string tag, resource, requester;
-    int ms = 30'000;
+    std::int64_t ms = 30'000;
     in >> tag >> resource >> requester >> ms;
     lock_options options;
     if (requester != "-")
@@ -192,6 +193,21 @@ private:
       }
       say(tag + " token " + std::to_string(token));
     });
+  }
+
+  // request RESOURCE DEADLINE_MS: the same by message, from an actor that ends
+  // with the answer.
+  void request_lock(std::istringstream& in) {
+    std::string resource;
+    long long ms = 0;
+    in >> resource >> ms;
+    caf::scoped_actor self{sys_};
+    actor::request(&*self, registry_.actor(), 20s, lock_atom_v, resource,
+                   std::string{}, caf::timespan{std::chrono::milliseconds{ms}})
+      .receive([](std::uint64_t) { answer("ok"); },
+               [](const caf::error& e) {
+                 answer(std::string{to_string(to_error(e).code)});
+               });
   }
 
   void unlock(std::istringstream& in) {
@@ -355,6 +371,7 @@ private:
     {"queue", [this](auto& in) { queue(in); }},
     {"home", [this](auto& in) { home(in); }},
     {"lock", [this](auto& in) { lock(in); }},
+    {"request", [this](auto& in) { request_lock(in); }},
     {"unlock", [this](auto& in) { unlock(in); }},
     {"count", [this](auto& in) { count(in); }},
     {"lost", [this](auto& in) { lost(in); }},
