@@ -262,6 +262,25 @@ private:
                                : "held");
   }
 
+  // watch TAG: says whether a lock looks lost as soon as this process runs
+  // again after a second or more in which it did not.
+  void watch(std::istringstream& in) {
+    std::string tag;
+    in >> tag;
+    threads_.emplace_back([this, tag] {
+      const std::lock_guard guard{mutex_};
+      const auto& lock = held_.at(tag);
+      say(tag + " is watched");
+      for (auto last = std::chrono::steady_clock::now();;) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - last > 1s)
+          break;
+        last = now;
+      }
+      say(tag + (lock.lost() ? " lost" : " held"));
+    });
+  }
+
   // register NAME RESOLVER
   void put(std::istringstream& in, bool replace) {
     std::string name;
@@ -375,6 +394,7 @@ private:
     {"unlock", [this](auto& in) { unlock(in); }},
     {"count", [this](auto& in) { count(in); }},
     {"lost", [this](auto& in) { lost(in); }},
+    {"watch", [this](auto& in) { watch(in); }},
     {"register", [this](auto& in) { put(in, false); }},
     {"replace", [this](auto& in) { put(in, true); }},
     {"keep", [this](auto& in) { keep(in); }},
