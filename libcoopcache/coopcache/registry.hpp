@@ -498,7 +498,7 @@ public:
   /// all names are known here. Errors: `timeout`, `no_majority`.
   status sync(std::chrono::milliseconds deadline) const;
 
-  /// What this node knows at the moment.
+  /// What this node knows at the moment; after the shutdown only its own name.
   [[nodiscard]] registry_info info() const;
 
   /// As if "host:port" stood among the `nodes` of the configuration; known to

@@ -7,6 +7,7 @@
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
+#include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
 #include <future>
@@ -34,7 +35,7 @@ struct host {
 
   caf::actor idle() {
     return sys.spawn([](caf::event_based_actor*) -> caf::behavior {
-      return {[](caf::get_atom) { return 42; }};
+      return {[](caf::get_atom) { return 42; }, [](const name_lost&) {}};
     });
   }
 
@@ -737,6 +738,68 @@ TEST_CASE("the actor of the registry is deaf to strangers, and comes back") {
              [](const caf::error& e) { FAIL(to_string(e)); });
 }
 
+TEST_CASE("a program that is no node asks at a node's endpoint") {
+  config cfg;
+  cfg.node.name = "here";
+  cfg.node.listen = "127.0.0.1:0";
+  const node n{cfg};
+  const auto here = n.registry();
+  REQUIRE(here.sync(10s));
+  const auto endpoint = here.endpoint();
+  const auto colon = endpoint.rfind(':');
+  const auto port = static_cast<std::uint16_t>(
+    std::stoi(endpoint.substr(colon + 1)));
+  const auto free = [&] { return here.info().locks.empty(); };
+  {
+    struct settings : caf::actor_system_config {
+      settings() {
+        prepare(*this);
+      }
+    } alone;
+    caf::actor_system sys{alone};
+    const auto fail = [](const caf::error& e) { FAIL(to_string(e)); };
+    const auto far = sys.middleman().remote_actor<registry_actor>("127.0.0.1",
+                                                                  port);
+    REQUIRE_MESSAGE(far, to_string(far.error()));
+    const std::string name = "n", resource = "r", nobody, resolver = "exit";
+    caf::scoped_actor self{sys};
+    const auto lock = [&](auto& who) {
+      return actor::request(&*who, *far, 5s, lock_atom_v, resource, nobody,
+                            caf::timespan{0});
+    };
+    lock(self).receive([](std::uint64_t token) { CHECK(token > 0); }, fail);
+    CHECK(here.lock(resource, {.wait = false}).error().code
+          == errc::lock_taken);
+    actor::request(&*self, *far, 5s, unlock_atom_v, resource, nobody)
+      .receive([] {}, fail);
+    CHECK(free());
+    {
+      caf::scoped_actor other{sys};
+      lock(other).receive([](std::uint64_t) {}, fail);
+      CHECK_FALSE(free());
+    } // the holder is gone
+    CHECK(eventually(free));
+    actor::request(&*self, *far, 5s, whereis_atom_v, name)
+      .receive([](const caf::strong_actor_ptr& who) { CHECK(who == nullptr); },
+               fail);
+    actor::request(&*self, *far, 5s, info_atom_v)
+      .receive([](const registry_info&
+                    info) { CHECK(info.self.name == "here"); },
+               fail);
+    // Only an actor of a node can have a name.
+    const auto stranger = sys.spawn(
+      [](caf::event_based_actor*) { return caf::behavior{}; });
+    actor::request(&*self, *far, 5s, register_atom_v, name,
+                   caf::actor_cast<caf::strong_actor_ptr>(stranger), resolver)
+      .receive([] { FAIL("it was done"); },
+               [](const caf::error& e) {
+                 CHECK(to_error(e).code == errc::unknown_node);
+               });
+    lock(self).receive([](std::uint64_t) {}, fail);
+  } // and with it the program
+  CHECK(eventually(free));
+}
+
 TEST_CASE("an actor that only its name keeps alive does not hold up the end") {
   host h;
   auto made = h.registry.spawn_named("alpha", [](caf::event_based_actor*) {
@@ -768,6 +831,11 @@ TEST_CASE("whoever waits is answered when the node shuts down") {
   }));
   CHECK(h.n.shutdown().clean());
   CHECK(second.get() == errc::shutting_down);
+  const auto after = h.registry.info();
+  CHECK(after.self.name == "solo");
+  CHECK_FALSE(after.serving);
+  CHECK(after.members.empty());
+  CHECK(after.locks.empty());
 }
 
 TEST_CASE("handles that outlive node and system answer shutting_down") {

@@ -56,6 +56,8 @@ registry_info registry_core::info() const {
       result.links.push_back(
         {one.endpoint, one.peer, one.configured, one.linked, one.trouble});
   const std::lock_guard guard{mutex_};
+  if (stopped_)
+    return result;
   const auto now = this->now().now;
   const auto age = [&](core::instant since) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
