@@ -137,6 +137,28 @@ TEST_CASE("an actor of a frozen node gets no name after the deadline") {
   CHECK(all[1].ask("kill old") == "ok");
 }
 
+TEST_CASE("a node that leaves answers whoever waits, also for other nodes") {
+  auto& all = three();
+  const auto resource = all.resource_at(1);
+  CHECK(all[1].ask("register old exit") == "ok");
+  CHECK(all[0].ask("keep old") == "ok");
+  all[1].say("lock mine " + resource + " - 20000");
+  static_cast<void>(token(all[1].hear("mine")));
+  all[0].say("lock other " + resource + " - 20000");
+  await_queue(all, 1, resource, "1 1");
+  all[1].signal(SIGSTOP);
+  all[0].say("adopt-later late");
+  CHECK(all[0].hear("late") == "is asked for");
+  all[0].close_input();
+  CHECK(all[0].hear("late", 5s) == "shutting_down");
+  CHECK(all[0].hear("other", 5s) == "shutting_down");
+  CHECK(all[0].finish() == 0);
+  all[1].signal(SIGCONT);
+  CHECK(all[1].ask("unlock mine") == "unlocked");
+  CHECK(all[1].ask("kill old") == "ok");
+  all.kill(0);
+}
+
 TEST_CASE("a lock is handed over from node to node, in order") {
   auto& all = three();
   const auto resource = all.resource_at(1);

@@ -88,10 +88,9 @@ public:
   }
 
   ~peer() {
+    static_cast<void>(node_.shutdown()); // which answers whoever waits
     for (auto& one : threads_)
       one.join();
-    held_.clear();
-    static_cast<void>(node_.shutdown());
     for (auto& [name, actor] : actors_)
       caf::anon_send_exit(actor, caf::exit_reason::kill);
   }
@@ -315,6 +314,16 @@ private:
     answer(word(registry_.register_name(name, kept_, options)));
   }
 
+  // The same, and what came of it later.
+  void adopt_later(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    threads_.emplace_back([this, name] {
+      say(name + " is asked for");
+      say(name + ' ' + word(registry_.register_name(name, kept_)));
+    });
+  }
+
   // release NAME OTHER: removes a name if the actor of the other one has it.
   void release(std::istringstream& in) {
     std::string name, other;
@@ -399,6 +408,7 @@ private:
     {"replace", [this](auto& in) { put(in, true); }},
     {"keep", [this](auto& in) { keep(in); }},
     {"adopt", [this](auto& in) { adopt(in); }},
+    {"adopt-later", [this](auto& in) { adopt_later(in); }},
     {"unregister", [this](auto& in) { remove(in); }},
     {"release", [this](auto& in) { release(in); }},
     {"kill", [this](auto& in) { kill(in); }},
