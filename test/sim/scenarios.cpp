@@ -992,6 +992,58 @@ TEST_CASE("a dead owner's name is gone everywhere") {
   CHECK(*took <= 1ms); // within one way
 }
 
+TEST_CASE("after a heal a node is synced when it knows the names again") {
+  cluster_of c{4};
+  c.split(3); // 0 1 2 | 3
+  c.w.run_for(5s);
+  const auto one = c.put(0, "a");
+  c.w.run_for(10ms);
+  REQUIRE(c.got(one));
+  const auto& names = c.w.nodes()[3].machine->names();
+  REQUIRE(names.synced());
+  c.w.heal_network();
+  while (c.members(3) == "3")
+    c.w.run_for(1us);
+  CHECK_FALSE(names.synced());
+  while (!names.synced())
+    c.w.run_for(1us);
+  CHECK(c.owner(3, "a") == one);
+}
+
+TEST_CASE("whoever sees that a name is free can have it") {
+  for (const bool node_dies : {false, true})
+    for (const std::size_t home : sizes{0, 1}) {
+      CAPTURE(node_dies);
+      CAPTURE(home);
+      cluster_of c{3};
+      std::string name = "a";
+      while (c.home(name) != home)
+        name += "a";
+      for (int round = 0; round < (node_dies ? 20 : 200); ++round) {
+        const auto one = c.put(2, name);
+        c.w.run_for(10ms);
+        REQUIRE(c.got(one));
+        const auto& seen = c.w.nodes()[1].machine->members();
+        const auto third = c.w.nodes()[2].id;
+        if (node_dies)
+          c.w.crash(2);
+        else
+          c.w.owner_gone(2, one);
+        // From the first moment on.
+        while (c.owner(1, name) != 0 && core::contains(seen.links(), third))
+          c.w.run_for(1us);
+        const auto again = c.put(1, name);
+        CHECK(c.time_until([&] { return c.answers.contains(again); }, 100ms));
+        CHECK(c.got(again));
+        c.w.owner_gone(1, again);
+        if (node_dies)
+          c.w.restart(2);
+        REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+        c.w.run_for(10ms);
+      }
+    }
+}
+
 TEST_CASE("an actor that ends while it is being registered is refused") {
   cluster_of c{3};
   std::string name = "a";

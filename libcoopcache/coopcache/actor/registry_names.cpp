@@ -324,8 +324,8 @@ void registry_core::perform(const cluster::ask_resolver& what) {
   });
 }
 
-void registry_core::perform(const cluster::names_synced&) {
-  synced_ = true;
+void registry_core::perform(const cluster::names_synced& what) {
+  synced_ = what.now;
 }
 
 // CAF's handles of a process do not outlive the connection to it.

@@ -89,8 +89,10 @@ struct view_changed {
   core::view now;
 };
 
-/// The replica of names is complete; sent once.
-struct names_synced {};
+/// The replica of names is complete, or is not any more.
+struct names_synced {
+  bool now = false;
+};
 
 using effect = std::variant<send_message, drop_link, lock_answer, lock_lost,
                             lock_freed, name_answer, name_changed, owner_told,

@@ -59,6 +59,22 @@ void name_client::answer(std::uint64_t request, op& of, verdict how,
   if (!of.withdrawn)
     out.effects.emplace_back(name_answer{request, how});
   deadlines_.erase({of.deadline, request});
+  doubtful_.erase(request);
+}
+
+/// Those that were refused for the sake of nobody; without a name, all.
+void name_client::ask_again(const std::string* name, wishes& out) {
+  for (const auto request : std::exchange(doubtful_, {})) {
+    const auto& what = ops_.find(request)->second;
+    if (name == nullptr || what.name == *name)
+      ask(request, what, out);
+    else
+      doubtful_.insert(request);
+  }
+}
+
+void name_client::linked(wishes& out) {
+  ask_again(nullptr, out);
 }
 
 bool name_client::has_name(std::uint64_t actor) const {
@@ -94,6 +110,7 @@ void name_client::owner_gone(std::uint64_t actor, wishes& out) {
   for (auto& [request, what] : ops_)
     if (what.action != name_action::remove && what.owner.actor == actor)
       what.owner_dead = true;
+  ask_again(nullptr, out);
   const auto own = own_.find(actor);
   if (own == own_.end())
     return;
@@ -172,6 +189,7 @@ void name_client::on(const core::node_id& home, const name_update& what,
   else
     unset(what.name, what.record.version, what.cause, out);
   out.send(home, name_ack{what.name, what.record.version});
+  ask_again(&what.name, out);
 }
 
 void name_client::on(const name_gone& what, wishes& out) {
@@ -180,10 +198,23 @@ void name_client::on(const name_gone& what, wishes& out) {
     unset(what.name, what.version, name_cause::request, out);
 }
 
-void name_client::on(const name_reply& what, wishes& out) {
+// Who is refused for the sake of an owner that is gone, as far as this node
+// knows, is ahead of the home: which will say so, or the view will end, or the
+// link comes back.
+void name_client::on(const name_reply& what,
+                     const std::vector<core::node_id>& linked, wishes& out) {
   const auto at = ops_.find(what.seq);
   if (at == ops_.end())
     return;
+  const auto* const owner = replica_.find(at->second.name);
+  const bool is_there = owner != nullptr
+                        && (owner->owner.node == self_
+                            || core::contains(linked, owner->owner.node));
+  if (!what.done && !is_there && at->second.action == name_action::put
+      && !at->second.withdrawn && !at->second.owner_dead) {
+    doubtful_.insert(what.seq);
+    return;
+  }
   // A registration that is not there any more, although its owner's node is, is
   // gone for good, whoever removed it.
   const bool gone = at->second.action == name_action::remove
@@ -197,9 +228,12 @@ void name_client::on(const name_reply& what, wishes& out) {
 // -- views --------------------------------------------------------------------
 
 void name_client::enter(const core::view& current, wishes& out) {
+  if (synced())
+    out.effects.emplace_back(names_synced{false});
   view_ = current;
   homes_ = core::homes{current};
   told_.clear();
+  doubtful_.clear(); // all are asked for again
   untold_ = {current.members.begin(), current.members.end()};
   std::vector<std::string> lost;
   for (const auto& [name, record] : replica_.all()) {
@@ -275,20 +309,18 @@ void name_client::on(const core::node_id& home, const states_end& what,
   }
   told_.erase(home);
   out.send(home, states_ack{});
-  untold_.erase(home);
-  if (untold_.empty() && !synced_) {
-    synced_ = true;
-    out.effects.emplace_back(names_synced{});
-  }
+  if (untold_.erase(home) != 0 && untold_.empty())
+    out.effects.emplace_back(names_synced{true});
 }
 
 void name_client::tick(core::instant now, verdict late, wishes& out) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const auto request = deadlines_.begin()->second;
     auto& late_one = ops_.find(request)->second;
+    const bool refused = doubtful_.contains(request);
     answer(request, late_one, late, out);
     late_one.withdrawn = true;
-    if (homes_.empty()) {
+    if (homes_.empty() || refused) {
       ops_.erase(request);
       continue;
     }

@@ -37,6 +37,8 @@ struct name_wish {
 /// 2. The replica has no name of an owner outside the view, and between views
 ///    it changes only by what homes say, or because an owner is gone.
 /// 3. An owner that loses its name to another is told once.
+/// 4. No registration is refused because of an owner of which this node knows
+///    that it is gone, or to whose node it has no link.
 class name_client {
 public:
   explicit name_client(core::node_id self) : self_(std::move(self)) {
@@ -66,7 +68,13 @@ public:
 
   void on(const core::node_id& home, const name_update& what, wishes& out);
   void on(const name_gone& what, wishes& out);
-  void on(const name_reply& what, wishes& out);
+  /// `linked`: the nodes that this one has links to.
+  void on(const name_reply& what, const std::vector<core::node_id>& linked,
+          wishes& out);
+
+  /// There is a link to another node: its actors may have their names still.
+  void linked(wishes& out);
+
   void on(const core::node_id& home, const name_state& what);
   void on(const core::node_id& home, const states_end& what, wishes& out);
 
@@ -79,9 +87,9 @@ public:
   /// without names here is left out.
   [[nodiscard]] std::map<core::node_id, core::names_digest> digests() const;
 
-  /// Whether all homes of one view have told their names.
+  /// Whether all homes of this view have told their names.
   [[nodiscard]] bool synced() const noexcept {
-    return synced_;
+    return untold_.empty() && !homes_.empty();
   }
 
   [[nodiscard]] const core::names& replica() const noexcept {
@@ -116,6 +124,7 @@ private:
            name_cause cause, wishes& out);
   void unset(const std::string& name, std::uint64_t up_to, name_cause cause,
              wishes& out);
+  void ask_again(const std::string* name, wishes& out);
   void note_applied(const std::string& name, const core::name_record& record,
                     wishes& out);
   void disown(const std::string& name, std::uint64_t actor);
@@ -130,10 +139,10 @@ private:
   ops ops_; ///< by request
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;
   std::map<std::uint64_t, std::set<std::string>> own_; ///< names by actor
-  std::set<std::uint64_t> alive_; ///< actors here that wanted names
+  std::set<std::uint64_t> alive_;    ///< actors here that wanted names
+  std::set<std::uint64_t> doubtful_; ///< refused for the sake of nobody
   std::map<core::node_id, std::vector<name_state>> told_; ///< by home
   std::set<core::node_id> untold_; ///< homes that have not told all
-  bool synced_ = false;
 };
 
 } // namespace coopcache::cluster

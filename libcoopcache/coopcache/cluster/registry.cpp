@@ -59,6 +59,7 @@ registry::effects registry::linked(const core::node_id& peer,
   begin(at);
   channels_.relinked(peer);
   tell_membership(at, &membership::linked, peer);
+  name_client_.linked(wishes_);
   return finish(at);
 }
 
@@ -250,7 +251,9 @@ void registry::dispatch(const core::node_id& from, const body& what,
         name_home_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, name_claim>) {
         name_home_.on(from, b);
-      } else if constexpr (is_one_of<type, name_reply, name_gone>) {
+      } else if constexpr (is_one_of<type, name_reply>) {
+        name_client_.on(b, membership_.links(), wishes_);
+      } else if constexpr (is_one_of<type, name_gone>) {
         name_client_.on(b, wishes_);
       } else if constexpr (is_one_of<type, name_update, states_end>) {
         name_client_.on(from, b, wishes_);
