@@ -78,7 +78,8 @@ struct lock_options {
 };
 
 /// What becomes of a name that two sides of a cluster have both registered,
-/// when they meet. Any other word names a function; see
+/// when they meet. Which of two is earlier the wall clocks of the nodes say
+/// that granted them. Any other word names a function; see
 /// `registry::add_resolver`.
 namespace resolver {
 
@@ -409,11 +410,13 @@ public:
   /// A function that decides who keeps a name when two sides meet that both
   /// have it: `f(name, first, second)`, with the earlier registration first,
   /// returns a `survivor`. It has to be known on all nodes by the same name,
-  /// other than "exit", "notify" and "notify_all".
+  /// other than "exit", "notify" and "notify_all"; that a name is the
+  /// library's is logged, and has no effect otherwise. A handle is invalid if
+  /// there is no way to its actor now.
   /// It runs on one node, once for each clash, or again if that node dies or
   /// the name moves to another one meanwhile. It has a second; if it throws or
   /// is late nobody keeps the name. Both actors are told by `name_lost` what
-  /// they lost.
+  /// they lost. One that never returns keeps its thread: up to 16 may.
   void add_resolver(std::string name,
                     std::function<survivor(const std::string& name,
                                            const caf::strong_actor_ptr& first,

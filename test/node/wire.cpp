@@ -35,6 +35,7 @@ core::name_record a_record() {
   result.version = 55;
   result.op = 66;
   result.replaced = 77;
+  result.since = 88;
   result.resolver = "mine";
   return result;
 }

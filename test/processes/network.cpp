@@ -12,6 +12,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace coopcache::test;
@@ -76,10 +77,15 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
     CHECK(lock(all, 2, "theirs").starts_with("token"));
     CHECK(all[1].ask("whereis right") == "none");
     CHECK(all[2].ask("whereis left") == "none");
-    CHECK(all[1].ask("register both notify") == "ok");
-    CHECK(all[2].ask("register both notify") == "ok");
-    CHECK(all[0].ask("register decided later") == "ok");
-    CHECK(all[2].ask("register decided later") == "ok");
+    const auto register_all = [&](std::size_t notified, std::size_t others) {
+      CHECK(all[notified].ask("register both notify") == "ok");
+      CHECK(all[others].ask("register decided later") == "ok");
+      for (const std::string kind : {"exit", "notify_all", "throws", "hangs"})
+        CHECK(all[others].ask("register for-" + kind + ' ' + kind) == "ok");
+    };
+    register_all(1, 0);
+    std::this_thread::sleep_for(5ms); // for the wall clock to show it
+    register_all(2, 2);
     const auto begin = clock::now();
     f.net.cut_between(row.left, row.right, false);
     all.await_view(row.all);
@@ -104,18 +110,23 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
         return all[i].ask("ask both") == owner;
       });
     }));
-    CHECK((owner == "at n1" || owner == "at n2"));
-    CHECK(all[owner == "at n1" ? 2 : 1].hear("lost-name both") == "conflict");
-    // A function of the application's keeps the one that was registered later.
-    CHECK(within(5s, [&] {
-      owner = all[0].ask("ask decided");
-      return std::all_of(row.all.begin(), row.all.end(), [&](auto i) {
-        return all[i].ask("ask decided") == owner;
-      });
-    }));
-    CHECK((owner == "at n0" || owner == "at n2"));
-    CHECK(all[owner == "at n0" ? 2 : 0].hear("lost-name decided")
-          == "conflict");
+    CHECK(owner == "at n1"); // which was first
+    CHECK(all[2].hear("lost-name both") == "conflict");
+    // A function of the application's keeps the one that was registered later;
+    // one that throws, or does not answer, keeps nobody.
+    for (const auto i : row.all) {
+      CHECK(within(5s, [&] { return all[i].ask("ask decided") == "at n2"; }));
+      CHECK(within(5s, [&] { return all[i].ask("ask for-exit") == "at n0"; }));
+      for (const std::string kind : {"notify_all", "throws", "hangs"})
+        CHECK(
+          within(5s, [&] { return all[i].ask("ask for-" + kind) == "none"; }));
+    }
+    CHECK(all[0].hear("lost-name decided") == "conflict");
+    for (const std::string kind : {"notify_all", "throws", "hangs"})
+      for (const std::size_t i : {std::size_t{0}, std::size_t{2}})
+        CHECK(all[i].hear("lost-name for-" + kind) == "conflict");
+    CHECK(all[2].ask("lives for-exit") == "ended");
+    CHECK(all[0].ask("lives decided") == "lives");
     all[0].ask("unlock ours");
     all[2].ask("unlock theirs");
     CHECK(lock(all, 1, "after").starts_with("token"));

@@ -1074,28 +1074,39 @@ TEST_CASE("a clash at a heal is resolved as the earlier registration says") {
     {"mine", winner::nobody, 0, 2},
     {"hangs", {}, 0, 2},
   };
-  for (const auto& row : table) {
-    CAPTURE(row.resolver);
-    cluster_of c{4};
-    c.decide = [&](const auto&) { return row.answer; };
-    c.split(2);
-    c.w.run_for(5s);
-    const auto one = c.put(3, "a", row.resolver);
-    c.w.run_for(100ms);
-    const auto two = c.put(0, "a", "notify_all");
-    c.w.run_for(100ms);
-    CHECK(c.got(one));
-    CHECK(c.got(two));
-    c.w.heal_network();
-    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
-    c.w.run_for(1100ms);
-    const std::uint64_t expected[] = {0, one, two};
-    for (std::size_t i = 0; i < 4; ++i)
-      CHECK(c.owner(i, "a") == expected[row.stays]);
-    CHECK(c.told.size() == row.told);
-    const bool ours = row.resolver == "mine" || row.resolver == "hangs";
-    CHECK(c.questions == (ours ? 1 : 0));
-  }
+  for (const auto& row : table)
+    for (const std::size_t early : sizes{0, 3}) {
+      CAPTURE(row.resolver);
+      CAPTURE(early);
+      cluster_of c{4};
+      std::uint64_t one = 0, two = 0;
+      c.decide = [&](const auto& about) {
+        CHECK(about.first.actor == one);
+        CHECK(about.second.actor == two);
+        return row.answer;
+      };
+      c.split(2);
+      c.w.run_for(5s);
+      one = c.put(early, "a", row.resolver);
+      c.w.run_for(100ms);
+      two = c.put(3 - early, "a", "notify_all");
+      c.w.run_for(100ms);
+      CHECK(c.got(one));
+      CHECK(c.got(two));
+      c.w.heal_network();
+      REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+      c.w.run_for(1100ms);
+      const std::uint64_t expected[] = {0, one, two};
+      for (std::size_t i = 0; i < 4; ++i)
+        CHECK(c.owner(i, "a") == expected[row.stays]);
+      CHECK(c.told.size() == row.told);
+      using cause = cluster::name_cause;
+      const bool ends = row.resolver.empty() || row.resolver == "exit";
+      for (const auto& told : c.told)
+        CHECK(told.cause == (ends ? cause::conflict_exit : cause::conflict));
+      const bool ours = row.resolver == "mine" || row.resolver == "hangs";
+      CHECK(c.questions == (ours ? 1 : 0));
+    }
 }
 
 TEST_CASE("resolvers are asked one after the other, and once for each clash") {

@@ -34,7 +34,7 @@ bool inspect(Inspector& f, name_owner& x) {
 template <class Inspector>
 bool inspect(Inspector& f, name_record& x) {
   return f.apply(x.owner) && f.apply(x.version) && f.apply(x.op)
-         && f.apply(x.replaced) && f.apply(x.resolver);
+         && f.apply(x.replaced) && f.apply(x.since) && f.apply(x.resolver);
 }
 
 template <class Inspector>

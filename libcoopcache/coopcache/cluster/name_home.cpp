@@ -62,7 +62,8 @@ void name_home::settle(const std::string& name,
     });
   });
   std::sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.version, a.owner) < std::tie(b.version, b.owner);
+    return std::tie(a.since, a.version, a.owner)
+           < std::tie(b.since, b.version, b.owner);
   });
   if (claims.size() == 1) {
     names_.emplace(name, std::move(claims.front()));
@@ -300,6 +301,7 @@ void name_home::start(const std::string& name, item next, wishes& out) {
   core::name_record record;
   record.owner = what.owner;
   record.op = what.seq;
+  record.since = wall_;
   record.replaced = taken ? at->second.version : 0;
   record.resolver = what.resolver;
   works_[name].current = std::move(next);

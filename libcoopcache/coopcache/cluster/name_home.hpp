@@ -36,6 +36,11 @@ public:
   explicit name_home(const numbers& versions) : versions_(versions) {
   }
 
+  /// The wall clock, which registrations are stamped with.
+  void note_wall(std::uint64_t wall) noexcept {
+    wall_ = wall;
+  }
+
   /// Forgets everything, and waits for the claims of all members.
   void enter(const core::view& current);
 
@@ -148,6 +153,7 @@ private:
   std::uint64_t asking_ = 0;     ///< that question
   inquiries inquiries_;
   std::uint64_t last_question_ = 0;
+  std::uint64_t wall_ = 0;
   bool may_ = false;
 };
 

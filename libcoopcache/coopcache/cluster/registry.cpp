@@ -185,6 +185,7 @@ registry::effects registry::resolved(std::uint64_t question, winner who,
 void registry::begin(const clocks& at) {
   lock_client_.note_time(at.now);
   lock_home_.note_time(at.now);
+  name_home_.note_wall(at.wall);
   lock_client_.may_hold(at.now < holds_until_, wishes_);
   if (!grants(at.now))
     update_grants(at);

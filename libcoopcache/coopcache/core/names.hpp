@@ -28,6 +28,7 @@ struct name_record {
   std::uint64_t version = 0;  ///< grows with each change, cluster-wide
   std::uint64_t op = 0;       ///< the owner's node's number of the registration
   std::uint64_t replaced = 0; ///< version of the record in whose place it came
+  std::uint64_t since = 0;    ///< when it was registered: its home's wall clock
   std::string resolver{};     ///< who decides when two sides clash
 
   friend bool operator==(const name_record&, const name_record&) = default;

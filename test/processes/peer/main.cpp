@@ -85,6 +85,11 @@ public:
                               const caf::strong_actor_ptr&) {
                              return survivor::second;
                            });
+    registry_.add_resolver("throws", [](auto&&...) -> survivor { throw 1; });
+    registry_.add_resolver("hangs", [](auto&&...) -> survivor {
+      for (;;)
+        std::this_thread::sleep_for(1h);
+    });
   }
 
   ~peer() {
@@ -280,15 +285,17 @@ private:
     });
   }
 
-  // register NAME RESOLVER
+  // register NAME RESOLVER [DEADLINE_MS]
   void put(std::istringstream& in, bool replace) {
     std::string name;
     name_options options;
-    in >> name >> options.resolver;
+    int ms = 20'000;
+    in >> name >> options.resolver >> ms;
+    options.deadline = std::chrono::milliseconds{ms};
     const auto actor = sys_.spawn(owner, name_);
     const auto done = replace ? registry_.replace_name(name, actor, options)
                               : registry_.register_name(name, actor, options);
-    if (done)
+    if (done || done.error().code == errc::timeout) // it may have happened
       actors_[name] = actor;
     else
       caf::anon_send_exit(actor, caf::exit_reason::kill);
@@ -342,6 +349,16 @@ private:
     in >> name;
     caf::anon_send_exit(actors_[name], caf::exit_reason::kill);
     answer("ok");
+  }
+
+  // Whether the actor that was registered here last under that name lives.
+  void lives(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    caf::scoped_actor self{sys_};
+    actor::request(&*self, actors_[name], 5s, caf::get_atom_v)
+      .receive([](const std::string&) { answer("lives"); },
+               [](const caf::error&) { answer("ended"); });
   }
 
   void whereis(std::istringstream& in) {
@@ -412,6 +429,7 @@ private:
     {"unregister", [this](auto& in) { remove(in); }},
     {"release", [this](auto& in) { release(in); }},
     {"kill", [this](auto& in) { kill(in); }},
+    {"lives", [this](auto& in) { lives(in); }},
     {"whereis", [this](auto& in) { whereis(in); }},
     {"ask", [this](auto& in) { ask(in); }},
     {"block", [this](auto& in) { block(in); }},
