@@ -36,6 +36,7 @@ constexpr auto reject_pause = 5s;
 constexpr auto memory = 10min;
 /// Longer ones are no endpoints.
 constexpr std::size_t longest_endpoint = 300;
+constexpr std::size_t longest_reason = 1000;
 /// What both ends say of a link that was ended on request.
 constexpr const char* is_apart = "disconnected on request";
 /// So many refused nodes are known, to say of each once why.
@@ -268,13 +269,14 @@ private:
     owner_.log(level, line);
   }
 
-  // Says each thing once until there is a link.
+  // Says each thing once until there is a link. Others may have written it.
   void trouble(const std::string& endpoint, log_level level,
-               const std::string& why) {
-    if (!notes_.set_trouble(endpoint, why))
+               std::string_view reason) {
+    const auto why = core::printable(reason, longest_reason);
+    if (dialer_->knows(endpoint) && !notes_.set_trouble(endpoint, why))
       return;
     std::string line = "no link to ";
-    line += endpoint;
+    line += core::printable(endpoint, longest_endpoint);
     line += ": ";
     line += why;
     owner_.log(level, line);
@@ -303,7 +305,9 @@ private:
     dialer_->failed(what.endpoint);
     if (what.how == attempt::end::refused)
       refused(what.endpoint);
-    if (linked_at(what.endpoint) == links_.end()) {
+    // Who was forgotten meanwhile is not noted again.
+    if (dialer_->knows(what.endpoint)
+        && linked_at(what.endpoint) == links_.end()) {
       const bool wanted = notes_.is_configured(what.endpoint);
       trouble(what.endpoint, wanted ? log_level::warning : log_level::info,
               what.why);
@@ -498,6 +502,9 @@ private:
     auto why = cluster::mismatch(from_.own, theirs);
     if (!why.empty() || is_self(from))
       return why;
+    if (theirs.endpoint.empty() || theirs.endpoint.size() > longest_endpoint)
+      return "its endpoint has no bytes, or more than "
+             + std::to_string(longest_endpoint);
     if (theirs.endpoint == from_.own.endpoint)
       return "two nodes at the endpoint " + theirs.endpoint;
     if (apart_.contains(theirs.self))
@@ -538,18 +545,20 @@ private:
       trouble(theirs.endpoint, log_level::warning, why);
       return;
     }
-    if (refused_.size() >= most_refused)
-      refused_.clear();
-    auto& said = refused_[theirs.endpoint];
-    if (said == why)
+    const auto endpoint = core::printable(theirs.endpoint, longest_endpoint);
+    auto text = core::printable(why, longest_reason);
+    if (refused_.size() >= most_refused && !refused_.contains(endpoint))
+      refused_.erase(refused_.begin());
+    auto& said = refused_[endpoint];
+    if (said == text)
       return; // it tries every few seconds
-    said = why;
+    said = std::move(text);
     std::string line = "refused node ";
     line += core::quoted(theirs.self.name);
     line += " at ";
-    line += theirs.endpoint.empty() ? "an unknown endpoint" : theirs.endpoint;
+    line += endpoint.empty() ? "an unknown endpoint" : endpoint;
     line += ": ";
-    line += why;
+    line += said;
     owner_.log(log_level::warning, line);
   }
 
@@ -559,6 +568,12 @@ private:
       return;
     auto mine = std::move(at->second);
     guests_.erase(at);
+    // Another one may have come in since the hello, or this one was told off.
+    if (const auto why = objection(from, mine.theirs); !why.empty()) {
+      mine.socket.shut_down();
+      refuse(mine.theirs, why);
+      return;
+    }
     up(mine.theirs, from, std::move(mine.socket));
   }
 
@@ -616,7 +631,8 @@ private:
     know(to->node(), peer);
     lost_.erase(endpoint);
     std::erase_if(apart_, [&](const auto& one) {
-      return one.first.name == peer.name; // an earlier incarnation
+      return one.first.name == peer.name
+             && one.first.incarnation < peer.incarnation;
     });
     meet(endpoint);
     dialer_->linked(endpoint);
@@ -699,7 +715,8 @@ private:
     const auto aliases = std::move(at->second.aliases);
     forget(at->second.to.where);
     links_.erase(at);
-    lost_.insert_or_assign(endpoint, peer);
+    if (dialer_->knows(endpoint))
+      lost_.insert_or_assign(endpoint, peer);
     trouble(endpoint, log_level::info, why);
     const auto now = table::precise_now();
     dialer_->unlinked(endpoint, now);
