@@ -26,6 +26,10 @@ pool_options load_pool(const node_options& from) {
 constexpr pool_options answer_pool{1, 16, 16, ~std::size_t{0},
                                    std::chrono::milliseconds{200}};
 
+/// They are asked one after the other; each that hangs keeps its thread.
+constexpr pool_options resolver_pool{16, 16, 0, ~std::size_t{0},
+                                     std::chrono::milliseconds{0}};
+
 /// Which loads of this process wait for which. Never destroyed: handles may
 /// outlive the statics of the program.
 struct waits {
@@ -44,7 +48,7 @@ waits& all_waits() {
 node_core::node_core(caf::actor_system& sys_arg, const config& cfg_arg,
                      log_sink log)
   : sys(sys_arg), cfg(cfg_arg), loads(sys_arg, load_pool(cfg_arg.node)),
-    answers(sys_arg, answer_pool),
+    answers(sys_arg, answer_pool), resolvers(sys_arg, resolver_pool),
     log_(log ? std::move(log) : log_sink{log_to_stderr}) {
 }
 
@@ -60,7 +64,7 @@ void node_core::start() {
     [weak = weak_from_this()](std::function<void()> f) {
       auto work = make_job("a resolver of names", std::move(f));
       if (const auto node = weak.lock())
-        static_cast<void>(node->answers.submit(next_load(), work));
+        static_cast<void>(node->resolvers.submit(next_load(), work));
     });
   registry_->start();
 }
@@ -117,9 +121,11 @@ std::vector<std::string> node_core::shutdown() {
   auto told = answers.shutdown(rest);
   for (const auto& each : told.dropped)
     each->run(); // somebody waits for it
+  const auto asked = resolvers.shutdown(std::chrono::milliseconds{10});
   table::hot_table::drain();
   std::vector<std::string> result = std::move(left.running);
-  result.insert(result.end(), told.running.begin(), told.running.end());
+  for (const auto& others : {told.running, asked.running})
+    result.insert(result.end(), others.begin(), others.end());
   for (auto& line : result) {
     line += " still runs and was left behind";
     this->log(log_level::error, line);

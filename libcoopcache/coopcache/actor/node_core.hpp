@@ -68,8 +68,9 @@ public:
 
   caf::actor_system& sys;
   const config cfg;
-  worker_pool loads;   ///< runs loaders
-  worker_pool answers; ///< calls back who waited in vain
+  worker_pool loads;     ///< runs loaders
+  worker_pool answers;   ///< calls back who waited in vain
+  worker_pool resolvers; ///< decide between actors that have one name
 
 private:
   core::instant tick(core::instant now);
