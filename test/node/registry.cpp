@@ -838,6 +838,27 @@ TEST_CASE("whoever waits is answered when the node shuts down") {
   CHECK(after.locks.empty());
 }
 
+TEST_CASE("an actor that holds a lock is told when its node shuts down") {
+  host h;
+  std::promise<std::string> told;
+  std::promise<void> held;
+  const auto a = h.sys.spawn([&](caf::event_based_actor* self) {
+    h.registry.lock(self, "r").then([&](reply<held_lock> got) {
+      REQUIRE(got);
+      got->keep();
+      held.set_value();
+    });
+    return caf::behavior{
+      [&](const lock_lost& what) { told.set_value(what.resource); }};
+  });
+  held.get_future().get();
+  CHECK(h.n.shutdown().clean());
+  auto word = told.get_future();
+  REQUIRE(word.wait_for(10s) == std::future_status::ready);
+  CHECK(word.get() == "r");
+  end(a);
+}
+
 TEST_CASE("handles that outlive node and system answer shutting_down") {
   std::optional<coopcache::registry> left;
   std::optional<held_lock> lock;

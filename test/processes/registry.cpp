@@ -137,6 +137,27 @@ TEST_CASE("an actor of a frozen node gets no name after the deadline") {
   CHECK(all[1].ask("kill old") == "ok");
 }
 
+TEST_CASE("a replace that came after its deadline leads to a living actor") {
+  auto& all = three();
+  const std::string name = "late";
+  CHECK(all[2].ask("register " + name + " exit") == "ok");
+  // One of them is the home, or else a member that has to acknowledge.
+  for (const std::size_t frozen : {std::size_t{1}, std::size_t{2}}) {
+    all[frozen].signal(SIGSTOP);
+    CHECK(all[0].ask("replace " + name + " exit 300") == "timeout");
+    all[frozen].signal(SIGCONT);
+    all.await_view({0, 1, 2});
+    std::string owner;
+    CHECK(within(5s, [&] {
+      owner = all[0].ask("ask " + name);
+      return (owner == "at n0" || owner == "at n2")
+             && all[1].ask("ask " + name) == owner
+             && all[2].ask("ask " + name) == owner;
+    }));
+  }
+  CHECK(all[2].ask("unregister " + name) == "ok");
+}
+
 TEST_CASE("a node that leaves answers whoever waits, also for other nodes") {
   auto& all = three();
   const auto resource = all.resource_at(1);

@@ -2,6 +2,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/registry_shell.hpp"
+#include "coopcache/actor/shell.hpp"
 #include "coopcache/config_endpoint.hpp"
 #include "coopcache/core/exception_text.hpp"
 #include "coopcache/core/text.hpp"
@@ -53,6 +54,8 @@ cluster::registry_settings machine_settings(const config& cfg) {
   result.strict = strict_list(cfg, own_endpoint(cfg)).size();
   return result;
 }
+
+constexpr int most_batches = 50;
 
 std::string members_text(const core::view& now) {
   std::vector<std::string_view> names;
@@ -168,7 +171,11 @@ void registry_core::stop() {
   }
   last.reset();
   std::unique_lock guard{mutex_};
-  idle_.wait(guard, [this] { return !working_; });
+  while (working_ || !tasks_.empty())
+    if (working_)
+      idle_.wait(guard);
+    else
+      work(guard);
   guard.unlock();
   // Nothing of CAF's may be left in a handle that outlives the system.
   decltype(owned_) last_owned;
@@ -223,6 +230,8 @@ void registry_core::end_turn(std::unique_lock<std::mutex>& guard,
 
 // With `mutex_`.
 core::instant registry_core::due() const {
+  if (!tasks_.empty() && !working_)
+    return {}; // somebody else goes on
   auto result = machine_.next_wake();
   for (const auto& one : syncs_)
     result = std::min(result, one.deadline);
@@ -233,7 +242,9 @@ void registry_core::work(std::unique_lock<std::mutex>& guard) {
   if (working_)
     return; // in order: whoever is at it goes on
   working_ = true;
-  while (!tasks_.empty()) {
+  // Nobody is to do the work of all others for ever, least of all a thread of
+  // the network, or the one that sends the beats.
+  for (auto left = most_batches; left > 0 && !tasks_.empty(); --left) {
     auto batch = std::exchange(tasks_, {});
     guard.unlock();
     for (auto& one : batch)
@@ -329,6 +340,21 @@ void registry_core::probed() {
 
 void registry_core::log(log_level level, std::string_view line) noexcept {
   log_(level, line);
+}
+
+// Only while performing: that is one thread at a time.
+void registry_core::warn_of_many(std::string line) {
+  constexpr unsigned most = 10;
+  const auto now = boot_now();
+  if (now - many_since_ >= 1s) {
+    many_since_ = now;
+    many_ = 0;
+  }
+  if (many_ >= most)
+    return;
+  if (++many_ == most)
+    line += "; what else is lost within this second is not named";
+  log(log_level::warning, line);
 }
 
 void registry_core::perform(const cluster::send_message& what) {
@@ -433,6 +459,9 @@ void registry_core::spawn_shell() {
 void registry_core::deliver(caf::mailbox_element_ptr what) {
   if (const auto to = caf::actor_cast<caf::strong_actor_ptr>(shell()))
     to->enqueue(std::move(what), nullptr);
+  else if (what->sender != nullptr && what->mid.is_request())
+    respond(what->sender, what->mid.response_id(),
+            to_caf(make_error(errc::shutting_down, "the node leaves", "")));
 }
 
 // -- clients ------------------------------------------------------------------

@@ -295,6 +295,7 @@ private:
   struct pending_name {
     caf::actor_id owner = 0;
     name_done done;
+    bool stays = false; ///< it may get the name after its deadline
   };
 
   struct pending_sync {
@@ -336,6 +337,7 @@ private:
   template <class F>
   cluster::unlocked unlock_by(F event);
   void work(std::unique_lock<std::mutex>& guard);
+  void warn_of_many(std::string line);
   void perform(task& what);
   void perform(const cluster::send_message& what);
   void perform(const cluster::drop_link& what);
@@ -386,6 +388,8 @@ private:
   std::condition_variable idle_; ///< nobody works off the tasks
   cluster::registry machine_;
   std::vector<task> tasks_;
+  core::instant many_since_; ///< for `warn_of_many`
+  unsigned many_ = 0;
   bool working_ = false;
   /// Till then the ticker looks so often that nobody has to wake it for an
   /// acknowledgement.

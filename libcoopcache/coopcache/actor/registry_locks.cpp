@@ -120,14 +120,14 @@ void registry_core::perform(const cluster::lock_lost& what) {
     at->second.state->lost = true;
     who = at->second.who;
   }
-  if (stopped())
-    return; // whoever stops the node knows
-  std::string line = "the lock ";
-  line += core::quoted(who.resource);
-  line += " of ";
-  line += core::quoted(who.requester);
-  line += " was lost: another side of the cluster may hold it";
-  log(log_level::warning, line);
+  if (!stopped()) { // whoever stops the node knows
+    std::string line = "the lock ";
+    line += core::quoted(who.resource);
+    line += " of ";
+    line += core::quoted(who.requester);
+    line += " was lost: another side of the cluster may hold it";
+    warn_of_many(std::move(line));
+  }
   if (const auto holder = client_handle(who.client))
     post(caf::actor_cast<caf::actor>(holder),
          lock_lost{who.resource, who.requester, what.token});

@@ -22,10 +22,10 @@ void registry_core::put(name_call what, name_done done) {
     done(cluster::verdict::owner_dead);
     return;
   }
-  publish(what.owner);
   {
     const std::lock_guard guard{tables_mutex_};
-    puts_.emplace(request, pending_name{actor, std::move(done)});
+    publish(what.owner);
+    puts_.emplace(request, pending_name{actor, std::move(done), what.replace});
     hold(actor, what.owner);
   }
   turn([&](auto& machine, const auto& at) {
@@ -199,10 +199,13 @@ void registry_core::perform(const cluster::name_answer& what) {
       return;
     done = std::move(at->second.done);
     unused = release(at->second.owner);
+    const bool is_over = what.how != cluster::verdict::done
+                         && !at->second.stays;
+    if (unused != nullptr && is_over)
+      unpublish(unused);
     puts_.erase(at);
   }
-  if (unused != nullptr && what.how != cluster::verdict::done)
-    unpublish(unused);
+  unused = nullptr;
   done(what.how);
 }
 
@@ -214,7 +217,11 @@ void registry_core::perform(const cluster::name_changed& what) {
   } else {
     auto handle = handle_of(owner);
     if (owner.node == self_) {
+      if (handle == nullptr) // it came after the deadline
+        handle = client_handle(owner.actor);
       const std::lock_guard guard{tables_mutex_};
+      if (handle != nullptr)
+        publish(handle);
       hold(owner.actor, handle);
     }
     before = names_.set(what.name, owner, std::move(handle));
@@ -243,7 +250,7 @@ void registry_core::perform(const cluster::owner_told& what) {
     std::string line = "the name ";
     line += core::quoted(what.name);
     line += " is another actor's on the other side: its owner here ends";
-    log(log_level::warning, line);
+    warn_of_many(std::move(line));
     end_actor(to);
     return;
   }
@@ -366,9 +373,8 @@ caf::strong_actor_ptr registry_core::release(caf::actor_id actor) {
 
 // Other processes find it in CAF's registry, which keeps it alive: others may
 // have handles of it. So it stays there until it ends or the node leaves,
-// unless it never got a name.
+// unless it never got a name, nor can get one. Both with `tables_mutex_`.
 void registry_core::publish(const caf::strong_actor_ptr& who) {
-  const std::lock_guard guard{tables_mutex_};
   if (stopping_ || sys.registry().get(who->id()) != nullptr)
     return;
   sys.registry().put(who->id(), who);
@@ -376,7 +382,6 @@ void registry_core::publish(const caf::strong_actor_ptr& who) {
 }
 
 void registry_core::unpublish(const caf::strong_actor_ptr& who) {
-  const std::lock_guard guard{tables_mutex_};
   if (published_.erase(who->id()) > 0)
     sys.registry().erase(who->id()); // which is not the last handle
 }
