@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,11 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
   sim::tally all;
   const auto run = seeds();
   for (const auto seed : run) {
+    std::string replay = "COOPCACHE_SEED=";
+    replay += std::to_string(seed);
+    replay += " test-sim --test-case='whatever*'";
+    std::cout << "seed " << seed << ": " << replay << '\n';
+    INFO(replay); // said also if this ends in a crash
     try {
       const auto one = sim::run_storm(seed);
       all.grants += one.grants;
@@ -53,9 +60,10 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
       all.messages += one.messages;
     } catch (const sim::violation& broken) {
       FAIL_CHECK("seed " << seed << ": " << std::string{broken.what()}
-                         << "\nto replay: COOPCACHE_SEED=" << seed
-                         << " test-sim --test-case='whatever*'"
                          << " (COOPCACHE_TRACE=1 tells all that happens)");
+    } catch (const std::exception& other) {
+      FAIL_CHECK("seed " << seed
+                         << " has thrown: " << std::string{other.what()});
     }
   }
   MESSAGE(run.size() << " seeds: " << all.grants << " grants, " << all.lost

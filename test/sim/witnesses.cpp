@@ -327,7 +327,7 @@ void name_witness::crashed(std::size_t node) {
     if (one.node == node)
       one.answered = true;
   asked_.erase(node);
-  for (auto* const table : {&versions_, &greatest_})
+  for (auto* const table : {&versions_, &greatest_, &has_})
     std::erase_if(*table, [&](const auto& v) { return v.first.first == node; });
 }
 
@@ -348,12 +348,15 @@ void name_witness::acted(const world& w, std::size_t node,
       return;
     mine.told = true;
     check_read_own_write(w, mine, a->request);
+    check_unique(w, mine, a->request);
   } else if (const auto* const c = std::get_if<cluster::name_changed>(&what)) {
     auto& version = versions_[{node, c->name}];
     if (c->record.owner.actor == 0) {
       version = 0;
+      check_loss(w, node, c->name);
       return;
     }
+    has_[{node, c->name}] = c->record.op;
     require(c->record.version > version, "a version went back: " + c->name);
     version = c->record.version;
     auto& greatest = greatest_[{node, c->name}];
@@ -375,6 +378,39 @@ void name_witness::acted(const world& w, std::size_t node,
               .second,
             "a resolver is asked twice about a clash of " + q->name);
   }
+}
+
+// Whoever clashes with it, or was replaced, has been told by now.
+void name_witness::check_unique(const world& w, const registration& mine,
+                                std::uint64_t request) const {
+  const auto& view = view_of(w, mine.node);
+  const auto* const here = w.nodes()[mine.node].machine->names().replica().find(
+    mine.wish.name);
+  if (here == nullptr || here->op != request)
+    return; // something later has come
+  for (const auto& [other_request, other] : all_)
+    require(other_request == request || other.wish.name != mine.wish.name
+              || !other.told || other.lost || other.dead || other.maybe_removed
+              || !w.runs(other.node) || view_of(w, other.node).id != view.id,
+            "two were told that they have " + mine.wish.name);
+}
+
+// A name vanishes with its owner, its owner's node, or when somebody wants it
+// to; or in a clash that nobody wins.
+void name_witness::check_loss(const world& w, std::size_t node,
+                              const std::string& name) const {
+  const auto at = has_.find({node, name});
+  if (at == has_.end())
+    return;
+  const auto& mine = all_.at(at->second);
+  const bool clash = std::any_of(all_.begin(), all_.end(), [&](const auto& o) {
+    const auto& resolver = o.second.wish.resolver;
+    return o.second.wish.name == name && resolver != "exit"
+           && resolver != "notify" && !resolver.empty();
+  });
+  require(clash || !mine.told || mine.dead || mine.lost || mine.maybe_removed
+            || !view_of(w, node).has(w.nodes()[mine.node].id),
+          "a living owner has lost " + name);
 }
 
 void name_witness::check_read_own_write(const world& w,

@@ -115,6 +115,9 @@ private:
 /// Asserts the invariants of names:
 /// * read own write: at `done`, all members of the view find the owner, or
 ///   something later;
+/// * unique: at `done`, no other living owner of a member has been told so;
+/// * no loss: a name goes with its owner, its owner's node, at somebody's wish,
+///   or in a clash that nobody wins;
 /// * versions of a name never go back on a node;
 /// * no resurrection of what was removed;
 /// * an owner is told at most once that it lost a name;
@@ -155,10 +158,16 @@ private:
 
   void check_read_own_write(const world& w, const registration& mine,
                             std::uint64_t request) const;
+  void check_unique(const world& w, const registration& mine,
+                    std::uint64_t request) const;
+  void check_loss(const world& w, std::size_t node,
+                  const std::string& name) const;
 
   std::map<std::uint64_t, registration> all_; ///< by request
   std::map<std::uint64_t, removal> removals_;
   std::map<std::pair<std::size_t, std::string>, std::uint64_t> versions_;
+  /// By node and name: the registration that was there last.
+  std::map<std::pair<std::size_t, std::string>, std::uint64_t> has_;
   /// The greatest that a node has ever had.
   std::map<std::pair<std::size_t, std::string>, std::uint64_t> greatest_;
   /// By node: name, and the actors that were to be told apart.
