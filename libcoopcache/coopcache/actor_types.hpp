@@ -234,13 +234,16 @@ using cache_actor = caf::typed_actor<
 /// no node: a node's endpoint is where `caf::io::middleman::remote_actor` finds
 /// it. An error is a `caf::error` with a code of `errc`.
 ///
-/// * register, replace: name, actor, resolver;
-/// * unregister: name, or name and the actor that is to have it;
+/// * register, replace: name, actor, resolver. Answered within 30 s; whoever no
+///   longer awaits the answer may find it done;
+/// * unregister: name, or name and the actor that is to have it; likewise;
 /// * whereis: the actor of a name, or a null pointer;
 /// * lock: resource, requester (empty: the sender alone), and what to wait at
 ///   most, 0 for not at all. Answers with the fencing token. The sender holds
 ///   the lock until it gives it back or ends, also if it no longer awaits the
-///   answer: a request's timeout has to be longer than what the lock may wait;
+///   answer: a request's timeout has to be longer than what the lock may wait.
+///   It gets a `lock_lost` if the lock is lost, also because the node shuts
+///   down; whether the node still runs it has to monitor itself;
 /// * unlock: resource, requester;
 /// * cancel: resource, requester: ends the sender's last request that waits,
 ///   which is answered with `cancelled`; `not_held` if none does;

@@ -98,7 +98,8 @@ enum class survivor : std::uint8_t { first, second, nobody };
 /// How a name is registered.
 struct name_options {
   std::string resolver{resolver::exit};
-  /// What to wait at most; none: for ever.
+  /// What to wait at most; none: for ever. The node of an actor that lives
+  /// elsewhere waits 30 s at most.
   std::optional<std::chrono::milliseconds> deadline{
     std::chrono::milliseconds{30'000}};
 };
@@ -285,7 +286,8 @@ private:
 /// them. What Erlang's `:global` does, with other means: see PROTOCOL.md.
 ///
 /// Cheap to copy. All functions may be called by any thread at any time, also
-/// after the node has shut down: then they answer `shutting_down`. Those that
+/// after the node has shut down: then they answer `shutting_down`, where they
+/// answer; `del_lock` answers that the lock is lost or not held. Those that
 /// take `self` are for event-based actors and never block; the others block
 /// until their deadline at most, and answer `would_block` on threads of CAF
 /// that must not.
@@ -303,8 +305,11 @@ public:
   /// a name already), `owner_dead`, `unknown_node` (the actor lives on a node
   /// that is not linked), `name_too_long` (above 4096 bytes),
   /// `unknown_resolver` (its node has none of that name), `timeout`,
-  /// `no_majority`. As with each actor that another node has a handle of, CAF
-  /// keeps it alive until it ends, also after the name is gone.
+  /// `no_majority`. After a `timeout` it may have happened if the actor lives
+  /// on a node to which the link was lost: `whereis` tells. As with each actor
+  /// that another node has a handle of, CAF keeps it alive until it ends, also
+  /// after the name is gone; once this node has shut down other nodes do not
+  /// reach it any more.
   template <class Handle>
   status register_name(std::string_view name, const Handle& who,
                        name_options options = {}) const {
@@ -505,8 +510,9 @@ public:
   [[nodiscard]] registry_info info() const;
 
   /// As if "host:port" stood among the `nodes` of the configuration; known to
-  /// this node only. Error: `unknown_node` if it is no endpoint, or this node
-  /// has no links at all.
+  /// this node only; its own endpoint is none. Up to 1000 endpoints are
+  /// dialled. Error: `unknown_node` if it is no endpoint, or this node has no
+  /// links at all.
   status add_peer(const std::string& endpoint) const;
 
   /// Ends the link to a node of that name. There is no other until `add_peer`

@@ -10,7 +10,8 @@
 
 namespace coopcache {
 
-/// A node of the cluster. A restarted one has a greater incarnation.
+/// A node of the cluster. A restarted one has a greater incarnation, as long as
+/// its wall clock does not go back.
 struct member_info {
   std::string name;
   std::uint64_t incarnation = 0;

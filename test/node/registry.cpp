@@ -636,6 +636,15 @@ TEST_CASE("everything can be had by message, and the sender is the holder") {
   actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"},
                  caf::actor_cast<caf::strong_actor_ptr>(h.idle()))
     .receive(nothing, refused(errc::unknown_name));
+  const auto c = h.idle();
+  actor::request(&*self, r, 5s, replace_atom_v, std::string{"alpha"},
+                 caf::actor_cast<caf::strong_actor_ptr>(c), std::string{"exit"})
+    .receive([] {}, fail);
+  CHECK(h.registry.whereis("alpha") == c);
+  actor::request(&*self, r, 5s, replace_atom_v, std::string{"alpha"},
+                 caf::actor_cast<caf::strong_actor_ptr>(b), std::string{"exit"})
+    .receive([] {}, fail);
+  end(c);
   actor::request(&*self, r, 5s, unregister_atom_v, std::string{"alpha"},
                  caf::actor_cast<caf::strong_actor_ptr>(b))
     .receive([] {}, fail);
@@ -857,6 +866,18 @@ TEST_CASE("an actor that holds a lock is told when its node shuts down") {
   REQUIRE(word.wait_for(10s) == std::future_status::ready);
   CHECK(word.get() == "r");
   end(a);
+}
+
+TEST_CASE("a transaction says that its lock was lost meanwhile") {
+  host h;
+  const auto done = h.registry.trans("r", [&](const held_lock& lock) {
+    const bool before = lock.lost();
+    CHECK(h.n.shutdown().clean()); // gives all locks up
+    return !before && lock.lost();
+  });
+  REQUIRE(done);
+  CHECK(done.value());
+  CHECK(done.lost());
 }
 
 TEST_CASE("handles that outlive node and system answer shutting_down") {

@@ -22,7 +22,8 @@ public:
             && run("ip -n " + hub() + " link add br0 type bridge")
             && run("ip -n " + hub() + " link set br0 up");
     for (std::size_t i = 0; good_ && i < hosts; ++i)
-      good_ = plug(i);
+      if (!plug(i))
+        throw std::runtime_error("cannot set up " + name(i));
   }
 
   ~lab() {

@@ -84,6 +84,9 @@ TEST_CASE("a name is found everywhere at once, until its owner ends") {
   CHECK(all[0].ask("register alpha exit") == "ok");
   for (std::size_t i = 0; i < 3; ++i)
     CHECK(all[i].ask("ask alpha") == "at n0");
+  CHECK(all[2].ask("tell alpha hello") == "ok");
+  CHECK(all[0].hear("told") == "hello");
+  CHECK(all[2].ask("tell nobody hello") == "unknown_name");
   CHECK(all[1].ask("register alpha exit") == "name_taken");
   CHECK(all[1].ask("replace alpha exit") == "ok");
   CHECK(all[0].hear("lost-name") == "alpha replaced");

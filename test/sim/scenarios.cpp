@@ -218,6 +218,45 @@ TEST_CASE("nodes that start together make one view") {
   }
 }
 
+TEST_CASE("a node that finds nobody serves alone after its join timeout") {
+  cluster_of c{1};
+  REQUIRE(c.w.nodes()[0].machine->grants(c.w.on_clock_of(0, c.w.now())));
+  c.w.crash(0);
+  c.w.end_probes();
+  c.w.restart(0);
+  const auto serves = [&] {
+    return c.w.nodes()[0].machine->grants(c.w.on_clock_of(0, c.w.now()));
+  };
+  const auto took = c.time_until(serves);
+  REQUIRE(took);
+  CHECK(*took >= 1500ms);
+  CHECK(*took < 1600ms);
+}
+
+TEST_CASE("the others agree when a coordinator dies after k of n installs") {
+  for (int k = 0; k < 3; ++k) { // of three
+    CAPTURE(k);
+    cluster_of c{5};
+    const auto r = c.resource_at(1);
+    const auto held = c.quiet_lock(2, r);
+    REQUIRE(c.got(held));
+    c.w.crash_in_install(k);
+    c.w.crash(4);
+    const auto agree = [&] {
+      return !c.w.runs(0) && c.members(1) == "123" && c.view(1) == c.view(2)
+             && c.view(1) == c.view(3);
+    };
+    REQUIRE(c.time_until(agree));
+    const auto next = c.lock(3, r);
+    c.w.run_for(50ms);
+    CHECK_FALSE(c.got(next));
+    c.unlock(held);
+    c.w.run_for(5ms);
+    CHECK(c.got(next));
+    CHECK(c.lost.empty());
+  }
+}
+
 TEST_CASE("of five nodes one killed leaves the view within 10 ms") {
   for (std::size_t victim = 0; victim < 5; ++victim) {
     cluster_of c{5};
@@ -943,6 +982,96 @@ TEST_CASE("a home that has used its numbers up asks for a new view") {
 }
 
 // -- names --------------------------------------------------------------------
+
+TEST_CASE("two full halves have the same names, and one holder, in 300 ms") {
+  constexpr std::uint64_t count = 50;
+  cluster_of c{6};
+  for (std::uint64_t i = 0; i < count; ++i)
+    c.put(i % 6, numbered("own", i));
+  c.w.run_for(20ms);
+  c.split(3);
+  c.w.run_for(5s);
+  std::map<std::string, std::vector<std::uint64_t>> holders;
+  for (std::uint64_t i = 0; i < count; ++i)
+    for (const std::size_t node : sizes{i % 3, 3 + i % 3}) {
+      c.put(node, numbered("both", i), "notify");
+      const auto resource = numbered("r", i);
+      holders[resource].push_back(c.lock(node, resource));
+    }
+  c.w.run_for(20ms);
+  for (const auto& [resource, requests] : holders)
+    for (const auto request : requests)
+      REQUIRE(c.got(request));
+  c.w.heal_network();
+  const auto agree = [&] {
+    if (!c.all_in_one())
+      return false;
+    const auto& names = c.w.nodes()[0].machine->names().replica().all();
+    if (names.size() != 2 * count)
+      return false;
+    for (const auto& node : c.w.nodes())
+      if (node.machine->names().replica().all() != names)
+        return false;
+    return std::all_of(holders.begin(), holders.end(), [&](const auto& one) {
+      const auto& both = one.second;
+      return std::count_if(both.begin(), both.end(),
+                           [&](auto request) {
+                             return std::find(c.lost.begin(), c.lost.end(),
+                                              request)
+                                    != c.lost.end();
+                           })
+             == 1;
+    });
+  };
+  const auto took = c.time_until(agree);
+  REQUIRE(took);
+  CHECK(*took <= 300ms);
+}
+
+TEST_CASE("who dies in the middle of a change leaves it done or undone") {
+  enum class change { put, replace, remove };
+  constexpr std::size_t requester = 1, owner = 2, home = 3;
+  for (const auto action : {change::put, change::replace, change::remove})
+    for (const auto dies : {requester, home})
+      for (auto when = 0us; when <= 4000us; when += 100us) {
+        CAPTURE(static_cast<int>(action));
+        CAPTURE(dies);
+        CAPTURE(when.count());
+        cluster_of c{4};
+        const auto name = c.resource_at(home);
+        const auto old = action == change::put ? 0 : c.put(owner, name);
+        c.w.run_for(10ms);
+        std::uint64_t request = 0;
+        if (action == change::remove)
+          c.w.remove(requester, request = ++c.last, name);
+        else
+          request = c.put(requester, name, "", action == change::replace);
+        c.w.run_for(when);
+        c.w.crash(dies);
+        c.w.run_for(1s);
+        const auto now = c.owner(0, name);
+        for (std::size_t i = 0; i < 4; ++i)
+          if (i != dies)
+            CHECK(c.owner(i, name) == now);
+        const auto wanted = action == change::remove ? 0 : request;
+        if (dies == home) {
+          CHECK(c.got(request));
+          CHECK(now == wanted);
+        } else {
+          CHECK((now == old || now == 0));
+        }
+      }
+}
+
+TEST_CASE("a registration takes two rounds at most") {
+  cluster_of c{5};
+  const auto trip = 1ms; // at most
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    const auto one = c.put(i % 5, numbered("n", i));
+    c.w.run_for(4 * trip);
+    CHECK(c.got(one));
+  }
+}
 
 TEST_CASE("of two nodes that register one name at once one gets yes") {
   cluster_of c{3};

@@ -34,7 +34,7 @@ std::vector<std::uint64_t> seeds() {
   for (std::uint64_t seed = 1; seed <= count; ++seed)
     result.push_back(seed);
   for (const auto seed : failed_once)
-    if (seed > count && asked == 0)
+    if (seed > count && count >= 200)
       result.push_back(seed);
   return result;
 }

@@ -57,9 +57,10 @@ void world::boot(std::size_t index) {
                 [&](const auto& u) { return u.first.first == index; });
   plan_tick(index);
   // By then everybody that can be reached has been dialled.
-  later_at(index, 400ms, [this, index] {
-    turn(index, [](auto& m, const auto& c) { return m.probed(c); });
-  });
+  if (probes_)
+    later_at(index, 400ms, [this, index] {
+      turn(index, [](auto& m, const auto& c) { return m.probed(c); });
+    });
 }
 
 std::size_t world::index_of(const core::node_id& id) const {

@@ -103,6 +103,10 @@ public:
   void change_weather(const weather& sky) {
     sky_ = sky;
   }
+  /// Nodes that start from now on never know that they have tried all peers.
+  void end_probes() {
+    probes_ = false;
+  }
   /// The next node that sends `install` sends it to `k` nodes only, and dies.
   void crash_in_install(int k) {
     crash_in_install_ = k;
@@ -183,6 +187,7 @@ private:
   test::dice dice_;
   cluster::registry_settings settings_;
   weather sky_;
+  bool probes_ = true;
   instant now_;
   std::uint64_t last_order_ = 0;
   std::priority_queue<event> events_;

@@ -83,8 +83,8 @@ public:
   /// Starts without links, for what only this node knows.
   void start_alone();
 
-  /// Leaves the cluster and ends everything, within a second. Whoever waits is
-  /// answered. Only the first call has an effect.
+  /// Leaves the cluster and ends everything, within some seconds. Whoever waits
+  /// is answered. Only the first call has an effect.
   void stop();
 
   // -- locks ------------------------------------------------------------------

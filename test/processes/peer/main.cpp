@@ -53,6 +53,7 @@ std::string word(const status& s) {
 caf::behavior owner(caf::event_based_actor*, const std::string& node) {
   return {
     [node](caf::get_atom) { return node; },
+    [](const std::string& text) { say("told " + text); },
     [](const name_lost& what) {
       say("lost-name " + what.name
           + (what.conflict ? " conflict" : " replaced"));
@@ -351,6 +352,12 @@ private:
     answer("ok");
   }
 
+  void tell(std::istringstream& in) {
+    std::string name, text;
+    in >> name >> text;
+    answer(word(registry_.send(name, text)));
+  }
+
   // Whether the actor that was registered here last under that name lives.
   void lives(std::istringstream& in) {
     std::string name;
@@ -429,6 +436,7 @@ private:
     {"unregister", [this](auto& in) { remove(in); }},
     {"release", [this](auto& in) { release(in); }},
     {"kill", [this](auto& in) { kill(in); }},
+    {"tell", [this](auto& in) { tell(in); }},
     {"lives", [this](auto& in) { lives(in); }},
     {"whereis", [this](auto& in) { whereis(in); }},
     {"ask", [this](auto& in) { ask(in); }},
