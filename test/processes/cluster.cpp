@@ -125,8 +125,13 @@ std::string process::ask(const std::string& line) {
   return hear("=");
 }
 
+// Until one of its threads has seen the signal the others go on.
 void process::signal(int number) {
   ::kill(pid_, number);
+  siginfo_t unused;
+  if (number == SIGSTOP)
+    ::waitid(P_PID, static_cast<id_t>(pid_), &unused,
+             WSTOPPED | WEXITED | WNOWAIT);
 }
 
 void process::close_input() {

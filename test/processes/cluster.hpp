@@ -35,6 +35,7 @@ public:
   /// The next line, whatever it is.
   std::string ask(const std::string& line);
 
+  /// Returns from SIGSTOP when it has stopped.
   void signal(int number);
 
   /// Which has it end in order.

@@ -143,7 +143,11 @@ void registry_core::put_there(name_call what,
                               std::function<void(std::optional<error>)> done) {
   const auto over = link_to(what.owner->node());
   const auto own = shell();
-  if (!over || own == nullptr) {
+  if (own == nullptr) {
+    done(make_error(errc::shutting_down, "the node leaves", what.name));
+    return;
+  }
+  if (!over) {
     done(make_error(errc::unknown_node,
                     "the actor lives on a node that is not linked", what.name));
     return;
