@@ -163,10 +163,11 @@ void pass_on(caf::scoped_actor& self) {
   });
 }
 
-/// How many nodes are in this node's view; 0 if it does not serve.
+/// How many nodes are in this node's view; 0 if it does not serve, or does not
+/// know all names yet.
 std::size_t view_size(const registry& r) {
   const auto info = r.info();
-  return info.serving ? info.members.size() : 0;
+  return info.serving && info.synced ? info.members.size() : 0;
 }
 
 /// A node that does what its parent says: "contend CLIENTS BEGIN END", "view",

@@ -150,6 +150,23 @@ TEST_CASE("who meets one member meets all") {
   all.await_view({1, 2, 3});
   all[0].signal(SIGCONT);
   all.await_view({0, 1, 2, 3});
+  // Whom nobody has configured is forgotten when it does not run any more, and
+  // stays so while others come and go.
+  all.kill(3);
+  all.await_view({0, 1, 2});
+  const auto is_known = [&] {
+    for (std::size_t i = 0; i < 3; ++i)
+      if (all[i].ask("links").find(all.endpoint(3)) != std::string::npos)
+        return true;
+    return false;
+  };
+  CHECK(within(5s, [&] { return !is_known(); }));
+  all[2].signal(SIGSTOP);
+  all.await_view({0, 1});
+  CHECK(all[0].ask("links").find(all.endpoint(3)) == std::string::npos);
+  all[2].signal(SIGCONT);
+  all.await_view({0, 1, 2});
+  CHECK_FALSE(is_known());
 }
 
 TEST_CASE("a peer that is not there, or never answers, harms nobody") {
