@@ -969,6 +969,43 @@ TEST_CASE("strict: who thaws with a lock handed to it holds it alone") {
   }
 }
 
+TEST_CASE("strict: who thaws with locks of several homes gets each") {
+  cluster::registry_settings strict;
+  strict.strict = 3;
+  for (auto frozen = 1300ms; frozen < 1500ms; frozen += 10ms) {
+    CAPTURE(frozen.count());
+    cluster_of c{3, strict};
+    // The tokens of two homes of one view may be equal.
+    std::vector<std::uint64_t> held, waiting;
+    for (const std::size_t home : sizes{0, 1})
+      held.push_back(c.quiet_lock(home, c.resource_at(home)));
+    for (const std::size_t home : sizes{0, 1})
+      waiting.push_back(c.quiet_lock(2, c.resource_at(home)));
+    c.w.freeze(2);
+    c.w.run_for(1ms);
+    for (const auto one : held)
+      c.unlock(one);
+    c.w.run_for(frozen);
+    c.w.thaw(2);
+    c.w.run_for(5s);
+    for (const auto one : waiting)
+      CHECK(c.got(one));
+  }
+}
+
+TEST_CASE("a node alone that has used its numbers up goes on at once") {
+  cluster::registry_settings few;
+  few.numbers_per_view = 10;
+  cluster_of c{1, few};
+  auto holder = c.lock(0, "r");
+  for (int i = 0; i < 100; ++i) {
+    const auto next = c.lock(0, "r");
+    c.unlock(holder);
+    CHECK(c.got(next));
+    holder = next;
+  }
+}
+
 TEST_CASE("a home that has used its numbers up asks for a new view") {
   cluster::registry_settings few;
   few.numbers_per_view = 5;
@@ -1188,6 +1225,81 @@ TEST_CASE("an actor that ends while it is being registered is refused") {
   CHECK(c.answers.at(one) == cluster::verdict::owner_dead);
   for (std::size_t i = 0; i < 3; ++i)
     CHECK(c.owner(i, name) == 0);
+}
+
+TEST_CASE("a replace for an actor that has ended spares the living owner") {
+  cluster_of c{4};
+  const auto name = c.resource_at(3);
+  const auto living = c.put(2, name);
+  c.w.run_for(10ms);
+  c.w.freeze(3); // the home
+  const auto dead = c.put(1, name, "", true);
+  c.w.run_for(10ms);
+  c.w.owner_gone(1, dead);
+  c.w.run_for(5s);
+  c.w.thaw(3);
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(100ms);
+  CHECK(c.answers.at(dead) == cluster::verdict::owner_dead);
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(c.owner(i, name) == living);
+  CHECK(c.told.empty());
+}
+
+TEST_CASE("who ends while a resolver is asked wins nothing") {
+  using cluster::winner;
+  for (const auto who : {winner::first, winner::second})
+    for (const bool first_ends : {false, true}) {
+      CAPTURE(first_ends);
+      cluster_of c{4};
+      std::uint64_t question = 0;
+      std::size_t asked = 0;
+      c.asked = [&](std::size_t node, const cluster::ask_resolver& q) {
+        asked = node;
+        question = q.question;
+      };
+      c.split(2);
+      c.w.run_for(5s);
+      const auto one = c.put(0, "a", "custom");
+      c.w.run_for(100ms);
+      const auto two = c.put(3, "a", "custom");
+      c.w.run_for(100ms);
+      c.w.heal_network();
+      REQUIRE(c.time_until([&] { return question != 0; }));
+      if (first_ends)
+        c.w.owner_gone(0, one);
+      else
+        c.w.owner_gone(3, two);
+      c.w.run_for(10ms);
+      c.w.resolved(asked, question, who);
+      c.w.run_for(100ms);
+      for (std::size_t i = 0; i < 4; ++i)
+        CHECK(c.owner(i, "a") == (first_ends ? two : one));
+    }
+}
+
+TEST_CASE("a function's word is not undone by the next resolver") {
+  cluster_of c{6};
+  c.decide = [](const auto&) { return cluster::winner::second; };
+  for (const std::size_t a : sizes{0, 1, 2, 3, 4, 5})
+    for (const std::size_t b : sizes{0, 1, 2, 3, 4, 5})
+      if (a / 2 != b / 2)
+        c.w.cut(a, b);
+  c.w.run_for(5s);
+  c.put(0, "a", "custom");
+  c.w.run_for(10ms);
+  const auto winner = c.put(2, "a", "exit");
+  c.w.run_for(10ms);
+  c.put(4, "a", "exit");
+  c.w.run_for(100ms);
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(1s);
+  for (std::size_t i = 0; i < 6; ++i)
+    CHECK(c.owner(i, "a") == winner);
+  for (const auto& told : c.told)
+    CHECK(told.cause == cluster::name_cause::conflict);
+  CHECK(c.told.size() == 2);
 }
 
 TEST_CASE("a clash at a heal is resolved as the earlier registration says") {

@@ -25,15 +25,20 @@ core::instant dialer::first_attempt(const std::string& endpoint,
 }
 
 void dialer::learn(const std::string& endpoint, core::instant now) {
-  if (endpoint.empty() || endpoint == self_ || peers_.contains(endpoint)
-      || peers_.size() >= most)
+  if (peers_.size() < most)
+    add(endpoint, now);
+}
+
+void dialer::add(const std::string& endpoint, core::instant now) {
+  if (endpoint.empty() || endpoint == self_ || peers_.contains(endpoint))
     return;
   auto& made = peers_[endpoint];
   made.next = made.since = first_attempt(endpoint, now);
+  made.known = now;
 }
 
 void dialer::configure(const std::string& endpoint, core::instant now) {
-  learn(endpoint, now);
+  add(endpoint, now);
   if (const auto at = peers_.find(endpoint); at != peers_.end())
     at->second.configured = true;
 }
@@ -49,7 +54,7 @@ bool dialer::forget(const std::string& endpoint) {
 std::vector<std::string> dialer::forget_before(core::instant when) {
   std::vector<std::string> result;
   for (const auto& [endpoint, info] : peers_)
-    if (!info.configured && !info.linked && info.since < when)
+    if (!info.configured && !info.linked && info.known < when)
       result.push_back(endpoint);
   for (const auto& endpoint : result)
     peers_.erase(endpoint);
@@ -70,6 +75,7 @@ void dialer::unlinked(const std::string& endpoint, core::instant now) {
   if (at == peers_.end() || !at->second.linked)
     return;
   at->second.linked = false;
+  at->second.known = now;
   at->second.check = now;
   at->second.pause = first_pause;
   at->second.next = at->second.since = first_attempt(endpoint, now);

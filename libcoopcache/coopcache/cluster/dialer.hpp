@@ -24,8 +24,8 @@ namespace coopcache::cluster {
 ///
 /// A pure machine, not thread-safe. Invariants:
 /// 1. The own endpoint is never dialled, nor one with a link.
-/// 2. Memory is bounded by the known endpoints, of which there are at most
-///    `most`; those that were configured are never forgotten.
+/// 2. Memory is bounded by the known endpoints, of which at most `most` were
+///    learnt; those that were configured are never forgotten.
 class dialer {
 public:
   static constexpr std::chrono::milliseconds interval{100};
@@ -93,11 +93,13 @@ private:
     bool linked = false;
     bool tried = false;  ///< linked or failed at least once
     core::instant since; ///< when it is on this node to dial
+    core::instant known; ///< when it was learnt, or had a link last
     core::instant next;  ///< attempt
     core::instant check = core::never;
     std::chrono::milliseconds pause{}; ///< after that check
   };
 
+  void add(const std::string& endpoint, core::instant now);
   [[nodiscard]] core::instant first_attempt(const std::string& endpoint,
                                             core::instant now) const;
 

@@ -173,7 +173,8 @@ void lock_client::may_hold(bool may, wishes& out) {
   may_hold_ = may;
   if (!may || doubtful_.empty())
     return;
-  std::map<std::uint64_t, lock_granted> by_token; // in which they were made
+  // In the order in which they were made; homes may have made equal ones.
+  std::multimap<std::uint64_t, lock_granted> by_token;
   for (const auto& [request, what] : std::exchange(doubtful_, {}))
     by_token.emplace(what.token, what);
   for (const auto& [token, what] : by_token)

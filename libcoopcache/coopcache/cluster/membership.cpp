@@ -7,9 +7,10 @@ namespace coopcache::cluster {
 
 namespace {
 
-/// Losses of one node that cost it nothing, and for how long each counts.
-constexpr unsigned free_losses = 3;
-constexpr std::chrono::seconds loss_memory{20};
+/// Losses of one node that cost it nothing, and what pardons one of them, or
+/// all.
+constexpr std::int64_t free_losses = 3;
+constexpr std::chrono::seconds loss_pardon{5}, loss_memory{20};
 constexpr std::chrono::seconds longest_back_off{5};
 
 bool is_sensible(const core::view_id& id) {
@@ -88,6 +89,8 @@ void membership::lose(peers::iterator who, bool dead, core::instant now) {
   const auto id = who->first;
   if (installed_.has(id)) {
     auto& lost = losses_[id.name];
+    lost.count -= std::min<std::int64_t>(lost.count,
+                                         (now - lost.last) / loss_pardon);
     ++lost.count;
     lost.last = now;
   }
@@ -134,7 +137,8 @@ bool membership::is_held_back(const core::node_id& id,
   if (installed_.has(id) || lost == losses_.end()
       || lost->second.count <= free_losses)
     return false;
-  const auto excess = std::min(lost->second.count - free_losses, 10u);
+  const auto excess = std::min<std::int64_t>(lost->second.count - free_losses,
+                                             10);
   return now - lost->second.last
          < std::min<std::chrono::nanoseconds>(settings_.settle * (1 << excess),
                                               longest_back_off);
@@ -232,7 +236,10 @@ void membership::send_beat(const core::node_id& to, peer& info,
   }
   what.installed = installed_;
   what.promised = promised_.id;
-  what.links = links();
+  // Whom it holds back it would not accept: nobody is to propose that.
+  for (const auto& [id, other] : peers_)
+    if (!is_held_back(id, now))
+      what.links.push_back(id);
   what.leaving = leaving_;
   what.starting = starting_;
   out.emplace_back(send_message{to, std::move(what)});

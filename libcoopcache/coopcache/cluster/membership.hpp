@@ -171,7 +171,7 @@ private:
 
   /// How often a node was lost of late; for back-off.
   struct losses {
-    unsigned count = 0;
+    std::int64_t count = 0;
     core::instant last{};
   };
 

@@ -107,10 +107,21 @@ void name_client::announce_gone(const std::string& name,
 
 void name_client::owner_gone(std::uint64_t actor, wishes& out) {
   alive_.erase(actor);
-  for (auto& [request, what] : ops_)
-    if (what.action != name_action::remove && what.owner.actor == actor)
+  for (auto at = ops_.begin(); at != ops_.end();) {
+    auto& [request, what] = *at;
+    if (what.action == name_action::remove || what.owner.actor != actor) {
+      ++at;
+    } else if (doubtful_.contains(request)) { // and it was refused
+      answer(request, what, verdict::owner_dead, out);
+      at = ops_.erase(at);
+    } else {
       what.owner_dead = true;
-  ask_again(nullptr, out);
+      // A home that has not begun need not begin; it answers in any case.
+      if (!what.applied && !what.withdrawn && !homes_.empty())
+        out.send(homes_.of(what.name), name_cancel{request, what.name});
+      ++at;
+    }
+  }
   const auto own = own_.find(actor);
   if (own == own_.end())
     return;
@@ -259,7 +270,10 @@ void name_client::repeat(wishes& out) {
   for (auto at = ops_.begin(); at != ops_.end();) {
     auto& [request, what] = *at;
     const bool mine = registered(request, what) != nullptr;
-    if (what.applied && !mine) { // it came, and went
+    if (what.owner_dead && !what.applied) { // no home knows of it any more
+      answer(request, what, verdict::owner_dead, out);
+      at = ops_.erase(at);
+    } else if (what.applied && !mine) { // it came, and went
       answer(request, what,
              what.owner_dead ? verdict::owner_dead : verdict::done, out);
       at = ops_.erase(at);

@@ -120,12 +120,39 @@ void name_home::grants(bool may, wishes& out) {
 
 // -- disputes -----------------------------------------------------------------
 
+// Who has ended, or was removed, wins nothing: that is carried out when the
+// name is settled.
+void name_home::drop_gone(dispute& about) const {
+  const auto at = works_.find(about.name);
+  if (at == works_.end())
+    return;
+  const auto is_gone = [&](const core::name_record& one) {
+    return std::any_of(at->second.queue.begin(), at->second.queue.end(),
+                       [&](const item& waiting) {
+                         return waiting.what.action == name_action::remove
+                                && waiting.what.owner == one.owner
+                                && waiting.what.op == one.op;
+                       });
+  };
+  std::erase_if(about.others, is_gone);
+  if (about.first.owner.actor == 0 || !is_gone(about.first))
+    return;
+  if (about.others.empty()) {
+    about.nobody_wins();
+    return;
+  }
+  about.first = std::move(about.others.front());
+  about.others.pop_front();
+}
+
 // Settles what the library's own resolvers decide; false if nothing is left.
-bool name_home::needs_function(dispute& about) {
+bool name_home::needs_function(dispute& about) const {
+  drop_gone(about);
   while (!about.others.empty()) {
     const auto& resolver = about.first.resolver;
     if (resolver.empty() || resolver == "exit") {
-      about.cause = name_cause::conflict_exit;
+      about.cause = about.was_asked ? name_cause::conflict
+                                    : name_cause::conflict_exit;
       about.others.pop_front();
     } else if (resolver == "notify") {
       about.cause = name_cause::conflict;
@@ -142,6 +169,7 @@ bool name_home::needs_function(dispute& about) {
 
 void name_home::apply(dispute& about, winner who) {
   about.cause = name_cause::conflict;
+  about.was_asked = true;
   if (who == winner::nobody) {
     about.nobody_wins();
     return;

@@ -101,6 +101,7 @@ private:
     core::name_record first;
     std::deque<core::name_record> others;
     name_cause cause = name_cause::conflict;
+    bool was_asked = false; ///< a function may have spared a loser
 
     void nobody_wins() {
       first = {};
@@ -130,8 +131,9 @@ private:
               std::vector<dispute>& clashes);
   void tell_states(bool clash, wishes& out);
   void settle_next(core::instant now, wishes& out);
-  static bool needs_function(dispute& about);
+  [[nodiscard]] bool needs_function(dispute& about) const;
   static void apply(dispute& about, winner who);
+  void drop_gone(dispute& about) const;
   inquiries::iterator ask(const dispute& about, core::instant now, wishes& out);
   void change(const std::string& name, core::name_record record,
               name_cause cause, wishes& out);

@@ -313,6 +313,11 @@ void registry::update_grants(const clocks& at) {
   if (!lock_home_.used_up() && !name_home_.used_up())
     return;
   tell_membership(at, &membership::renew);
+  if (!grants(at.now))
+    return; // a node alone goes on at once
+  lock_client_.may_hand_on(true);
+  lock_home_.grants(true, wishes_);
+  name_home_.grants(true, wishes_);
 }
 
 registry::effects registry::finish(const clocks& at) {
