@@ -262,11 +262,15 @@ reply<held_lock> registry::lock(std::string_view resource,
   });
 }
 
+std::string registry::requester_of(std::uint64_t client,
+                                   std::string_view said) const {
+  return said.empty() ? core_->requester_of(client) : std::string{said};
+}
+
 status registry::set_lock(std::string_view resource, std::string_view requester,
                           lock_options options) const {
-  options.requester = requester.empty() ? core_->requester_of(
-                        actor::registry_core::this_process)
-                                        : std::string{requester};
+  options.requester = requester_of(actor::registry_core::this_process,
+                                   requester);
   auto got = lock(resource, std::move(options));
   if (!got)
     return failed(got.error());
@@ -285,11 +289,9 @@ status registry::give_back(const caf::strong_actor_ptr& client,
   const auto core = scope == lock_scope::local ? core_->local() : core_;
   const auto number = client == nullptr ? actor::registry_core::this_process
                                         : core->client_of(client);
-  return status_of(
-    core->error_of(core->unlock(number, std::string{resource},
-                                requester.empty() ? core_->requester_of(number)
-                                                  : std::string{requester}),
-                   resource));
+  return status_of(core->error_of(core->unlock(number, std::string{resource},
+                                               requester_of(number, requester)),
+                                  resource));
 }
 
 // -- the cluster --------------------------------------------------------------

@@ -553,6 +553,8 @@ private:
                                    const caf::strong_actor_ptr& client,
                                    lock_done done) const;
 
+  [[nodiscard]] std::string requester_of(std::uint64_t client,
+                                         std::string_view said) const;
   /// `client` null: a thread.
   status give_back(const caf::strong_actor_ptr& client,
                    std::string_view resource, std::string_view requester,

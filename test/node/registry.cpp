@@ -420,6 +420,17 @@ TEST_CASE("the node itself is a requester, too") {
   CHECK(code_of(h.registry.del_lock("r", "")) == errc::not_held);
 }
 
+TEST_CASE("the node itself is a requester of its own locks, too") {
+  config linked;
+  linked.node.listen = "127.0.0.1:0";
+  const node n{linked};
+  const auto registry = n.registry();
+  constexpr auto local = lock_scope::local;
+  CHECK(registry.set_lock("r", "", {.scope = local}));
+  CHECK(registry.del_lock("r", "", local));
+  CHECK(code_of(registry.del_lock("r", "", local)) == errc::not_held);
+}
+
 TEST_CASE("a lock may be waited for as long as can be said, or not at all") {
   host h;
   using std::chrono::milliseconds;
