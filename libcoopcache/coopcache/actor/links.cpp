@@ -717,6 +717,8 @@ private:
     links_.erase(at);
     if (dialer_->knows(endpoint))
       lost_.insert_or_assign(endpoint, peer);
+    else
+      notes_.forget(endpoint);
     trouble(endpoint, log_level::info, why);
     const auto now = table::precise_now();
     dialer_->unlinked(endpoint, now);
