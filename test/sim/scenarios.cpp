@@ -1200,7 +1200,7 @@ TEST_CASE("whoever sees that a name is free can have it") {
         else
           c.w.owner_gone(2, one);
         // From the first moment on.
-        while (c.owner(1, name) != 0 && core::contains(seen.links(), third))
+        while (c.owner(1, name) != 0 && seen.is_linked(third))
           c.w.run_for(1us);
         const auto again = c.put(1, name);
         CHECK(c.time_until([&] { return c.answers.contains(again); }, 100ms));

@@ -58,12 +58,9 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
       all.clashes += one.clashes;
       all.views += one.views;
       all.messages += one.messages;
-    } catch (const sim::violation& broken) {
+    } catch (const std::exception& broken) {
       FAIL_CHECK("seed " << seed << ": " << std::string{broken.what()}
                          << " (COOPCACHE_TRACE=1 tells all that happens)");
-    } catch (const std::exception& other) {
-      FAIL_CHECK("seed " << seed
-                         << " has thrown: " << std::string{other.what()});
     }
   }
   MESSAGE(run.size() << " seeds: " << all.grants << " grants, " << all.lost

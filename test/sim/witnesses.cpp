@@ -347,8 +347,7 @@ void name_witness::acted(const world& w, std::size_t node,
     if (a->how != cluster::verdict::done)
       return;
     mine.told = true;
-    check_read_own_write(w, mine, a->request);
-    check_unique(w, mine, a->request);
+    check_done(w, mine, a->request);
   } else if (const auto* const c = std::get_if<cluster::name_changed>(&what)) {
     auto& version = versions_[{node, c->name}];
     if (c->record.owner.actor == 0) {
@@ -380,21 +379,6 @@ void name_witness::acted(const world& w, std::size_t node,
   }
 }
 
-// Whoever clashes with it, or was replaced, has been told by now.
-void name_witness::check_unique(const world& w, const registration& mine,
-                                std::uint64_t request) const {
-  const auto& view = view_of(w, mine.node);
-  const auto* const here = w.nodes()[mine.node].machine->names().replica().find(
-    mine.wish.name);
-  if (here == nullptr || here->op != request)
-    return; // something later has come
-  for (const auto& [other_request, other] : all_)
-    require(other_request == request || other.wish.name != mine.wish.name
-              || !other.told || other.lost || other.dead || other.maybe_removed
-              || !w.runs(other.node) || view_of(w, other.node).id != view.id,
-            "two were told that they have " + mine.wish.name);
-}
-
 // A name vanishes with its owner, its owner's node, or when somebody wants it
 // to; or in a clash that nobody wins.
 void name_witness::check_loss(const world& w, std::size_t node,
@@ -413,9 +397,8 @@ void name_witness::check_loss(const world& w, std::size_t node,
           "a living owner has lost " + name);
 }
 
-void name_witness::check_read_own_write(const world& w,
-                                        const registration& mine,
-                                        std::uint64_t request) const {
+void name_witness::check_done(const world& w, const registration& mine,
+                              std::uint64_t request) const {
   const auto& view = view_of(w, mine.node);
   const auto* const here = w.nodes()[mine.node].machine->names().replica().find(
     mine.wish.name);
@@ -434,6 +417,12 @@ void name_witness::check_read_own_write(const world& w,
     require(there == nullptr || there->version >= here->version,
             "done, and a member finds something older: " + mine.wish.name);
   }
+  // Whoever clashes with it, or was replaced, has been told by now.
+  for (const auto& [other_request, other] : all_)
+    require(other_request == request || other.wish.name != mine.wish.name
+              || !other.told || other.lost || other.dead || other.maybe_removed
+              || !w.runs(other.node) || view_of(w, other.node).id != view.id,
+            "two were told that they have " + mine.wish.name);
 }
 
 void name_witness::on_time(const world& w) const {

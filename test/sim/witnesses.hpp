@@ -156,10 +156,8 @@ private:
     bool answered = false;
   };
 
-  void check_read_own_write(const world& w, const registration& mine,
-                            std::uint64_t request) const;
-  void check_unique(const world& w, const registration& mine,
-                    std::uint64_t request) const;
+  void check_done(const world& w, const registration& mine,
+                  std::uint64_t request) const;
   void check_loss(const world& w, std::size_t node,
                   const std::string& name) const;
 

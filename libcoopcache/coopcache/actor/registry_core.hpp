@@ -332,10 +332,20 @@ private:
     end_turn(guard, at, event(machine_, at));
   }
 
+  /// The same for an event that answers at once.
+  template <class T, class F>
+  T answer_of(F event) {
+    T result{};
+    turn([&](auto& machine, const auto& at) {
+      auto [answer, effects] = event(machine, at);
+      result = answer;
+      return std::move(effects);
+    });
+    return result;
+  }
+
   void end_turn(std::unique_lock<std::mutex>& guard, const cluster::clocks& at,
                 cluster::registry::effects effects);
-  template <class F>
-  cluster::unlocked unlock_by(F event);
   void work(std::unique_lock<std::mutex>& guard);
   void warn_of_many(std::string line);
   void perform(task& what);

@@ -37,13 +37,8 @@ bool lock_state::is_lost() const noexcept {
 }
 
 bool registry_core::cancel(std::uint64_t request) {
-  bool done = false;
-  turn([&](auto& machine, const auto& at) {
-    auto [found, effects] = machine.cancel(request, at);
-    done = found;
-    return std::move(effects);
-  });
-  return done;
+  return answer_of<bool>(
+    [&](auto& machine, const auto& at) { return machine.cancel(request, at); });
 }
 
 void registry_core::keep(std::uint64_t request) {
@@ -67,25 +62,14 @@ bool registry_core::cancel(std::uint64_t client, const std::string& resource,
 cluster::unlocked registry_core::unlock(std::uint64_t client,
                                         const std::string& resource,
                                         const std::string& requester) {
-  return unlock_by([&](auto& machine, const auto& at) {
+  return answer_of<cluster::unlocked>([&](auto& machine, const auto& at) {
     return machine.unlock(client, resource, requester, at);
   });
 }
 
 cluster::unlocked registry_core::unlock(std::uint64_t request) {
-  return unlock_by(
+  return answer_of<cluster::unlocked>(
     [&](auto& machine, const auto& at) { return machine.unlock(request, at); });
-}
-
-template <class F>
-cluster::unlocked registry_core::unlock_by(F event) {
-  auto how = cluster::unlocked::not_held;
-  turn([&](auto& machine, const auto& at) {
-    auto [result, effects] = event(machine, at);
-    how = result;
-    return std::move(effects);
-  });
-  return how;
 }
 
 void registry_core::perform(const cluster::lock_answer& what) {

@@ -221,11 +221,7 @@ void registry_core::perform(const cluster::name_changed& what) {
   } else {
     auto handle = handle_of(owner);
     if (owner.node == self_) {
-      if (handle == nullptr) // it came after the deadline
-        handle = client_handle(owner.actor);
       const std::lock_guard guard{tables_mutex_};
-      if (handle != nullptr)
-        publish(handle);
       hold(owner.actor, handle);
     }
     before = names_.set(what.name, owner, std::move(handle));
@@ -238,15 +234,7 @@ void registry_core::perform(const cluster::name_changed& what) {
 }
 
 void registry_core::perform(const cluster::owner_told& what) {
-  caf::strong_actor_ptr owner;
-  {
-    const std::lock_guard guard{tables_mutex_};
-    const auto at = owned_.find(what.owner.actor);
-    if (at != owned_.end())
-      owner = at->second.handle;
-  }
-  if (owner == nullptr)
-    owner = sys.registry().get(what.owner.actor);
+  const auto owner = handle_of(what.owner);
   if (owner == nullptr)
     return;
   const auto to = caf::actor_cast<caf::actor>(owner);
@@ -350,9 +338,7 @@ caf::strong_actor_ptr registry_core::handle_of(const core::name_owner& owner) {
     const auto [over, net] = way_to(owner.node);
     return net == nullptr ? nullptr : net->find(over.where, owner.actor);
   }
-  const std::lock_guard guard{tables_mutex_};
-  const auto at = owned_.find(owner.actor);
-  return at == owned_.end() ? nullptr : at->second.handle;
+  return client_handle(owner.actor); // it may come after the deadline
 }
 
 // With `tables_mutex_`.

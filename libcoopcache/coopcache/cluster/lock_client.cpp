@@ -144,13 +144,17 @@ bool lock_client::cancel(std::uint64_t request, wishes& out) {
   return true;
 }
 
-void lock_client::end_hasty(verdict why, wishes& out) {
-  std::vector<std::uint64_t> hasty;
+void lock_client::end_waiting(bool only_hasty, verdict why, wishes& out) {
+  std::vector<std::uint64_t> ended;
   for (const auto& [request, mine] : entries_)
-    if (mine.is == state::waiting && mine.wish.once)
-      hasty.push_back(request);
-  for (const auto request : hasty)
+    if (mine.is == state::waiting && (!only_hasty || mine.wish.once))
+      ended.push_back(request);
+  for (const auto request : ended)
     answer(entries_.find(request), why, out);
+}
+
+void lock_client::end_hasty(verdict why, wishes& out) {
+  end_waiting(true, why, out);
 }
 
 void lock_client::client_gone(std::uint64_t client, wishes& out) {
@@ -278,12 +282,7 @@ void lock_client::lose_all(wishes& out) {
 
 void lock_client::give_up(wishes& out) {
   lose_all(out);
-  std::vector<std::uint64_t> waiting;
-  for (const auto& [request, mine] : entries_)
-    if (mine.is == state::waiting)
-      waiting.push_back(request);
-  for (const auto request : waiting)
-    answer(entries_.find(request), verdict::leaving, out);
+  end_waiting(false, verdict::leaving, out);
 }
 
 void lock_client::on(const lock_granted& what, wishes& out) {

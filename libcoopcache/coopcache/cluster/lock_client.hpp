@@ -148,6 +148,7 @@ private:
   void ask(const entry& of, wishes& out) const;
   void hand_on(const entry& held, wishes& out) const;
   unlocked give_back(entries::iterator at, wishes& out);
+  void end_waiting(bool only_hasty, verdict why, wishes& out);
   void free(entries::iterator at, wishes& out);
   entries::iterator erase(entries::iterator at);
   void answer(entries::iterator at, verdict how, wishes& out);

@@ -65,7 +65,7 @@ using membership_effect = std::variant<send_message, drop_link>;
 /// 1. Accepted ids and installed ids of a node only grow.
 /// 2. A view is installed somewhere only after each of its members has
 ///    accepted it.
-/// 3. Between accepting an id and installing a view, `may_grant` is false.
+/// 3. Between accepting an id and installing a view, nothing is granted.
 /// 4. A view without a member of the last one is installed only when that
 ///    member's `serve_until` has passed, or the member does not run any more.
 /// 5. Memory is bounded by the number of linked nodes.
@@ -116,12 +116,8 @@ public:
   /// without it; `core::never` for one.
   [[nodiscard]] core::instant kept_until(std::size_t nodes) const;
 
-  /// Whether a home on this node may grant at `now`.
-  [[nodiscard]] bool may_grant(core::instant now) const noexcept {
-    return now < grants_until();
-  }
-
-  /// Until when `may_grant` holds if nothing happens; the past if it does not.
+  /// Until when a home on this node may grant if nothing happens; the past if
+  /// it may not now.
   [[nodiscard]] core::instant grants_until() const noexcept {
     return changing() || forming_ || leaving_ ? core::instant{} : serve_until();
   }
@@ -148,6 +144,10 @@ public:
 
   /// Nodes that can be talked to, without this one.
   [[nodiscard]] std::vector<core::node_id> links() const;
+
+  [[nodiscard]] bool is_linked(const core::node_id& who) const {
+    return peers_.contains(who);
+  }
 
   [[nodiscard]] core::instant next_wake() const noexcept;
 

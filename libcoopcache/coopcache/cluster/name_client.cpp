@@ -213,14 +213,15 @@ void name_client::on(const name_gone& what, wishes& out) {
 // knows, is ahead of the home: which will say so, or the view will end, or the
 // link comes back.
 void name_client::on(const name_reply& what,
-                     const std::vector<core::node_id>& linked, wishes& out) {
+                     const std::function<bool(const core::node_id&)>& is_linked,
+                     wishes& out) {
   const auto at = ops_.find(what.seq);
   if (at == ops_.end())
     return;
   const auto* const owner = replica_.find(at->second.name);
   const bool is_there = owner != nullptr
                         && (owner->owner.node == self_
-                            || core::contains(linked, owner->owner.node));
+                            || is_linked(owner->owner.node));
   if (!what.done && !is_there && at->second.action == name_action::put
       && !at->second.withdrawn && !at->second.owner_dead) {
     doubtful_.insert(what.seq);

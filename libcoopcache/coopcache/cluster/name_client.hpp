@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -68,8 +69,9 @@ public:
 
   void on(const core::node_id& home, const name_update& what, wishes& out);
   void on(const name_gone& what, wishes& out);
-  /// `linked`: the nodes that this one has links to.
-  void on(const name_reply& what, const std::vector<core::node_id>& linked,
+  /// `is_linked`: whether this node has a link to another.
+  void on(const name_reply& what,
+          const std::function<bool(const core::node_id&)>& is_linked,
           wishes& out);
 
   /// There is a link to another node: its actors may have their names still.

@@ -253,7 +253,9 @@ void registry::dispatch(const core::node_id& from, const body& what,
       } else if constexpr (is_one_of<type, name_claim>) {
         name_home_.on(from, b);
       } else if constexpr (is_one_of<type, name_reply>) {
-        name_client_.on(b, membership_.links(), wishes_);
+        name_client_.on(
+          b, [this](const auto& id) { return membership_.is_linked(id); },
+          wishes_);
       } else if constexpr (is_one_of<type, name_gone>) {
         name_client_.on(b, wishes_);
       } else if constexpr (is_one_of<type, name_update, states_end>) {
@@ -303,21 +305,21 @@ bool registry::grants(core::instant now) const noexcept {
          && entered_ == membership_.current().id;
 }
 
-void registry::update_grants(const clocks& at) {
-  const bool may = grants(at.now);
+void registry::tell_grants(bool may) {
   lock_client_.may_hand_on(may);
   lock_home_.grants(may, wishes_);
   name_home_.grants(may, wishes_);
+}
+
+void registry::update_grants(const clocks& at) {
+  tell_grants(grants(at.now));
   if (at.now >= holds_until_)
     lock_client_.lose_all(wishes_);
   if (!lock_home_.used_up() && !name_home_.used_up())
     return;
   tell_membership(at, &membership::renew);
-  if (!grants(at.now))
-    return; // a node alone goes on at once
-  lock_client_.may_hand_on(true);
-  lock_home_.grants(true, wishes_);
-  name_home_.grants(true, wishes_);
+  if (grants(at.now)) // a node alone is in the next view at once
+    tell_grants(true);
 }
 
 registry::effects registry::finish(const clocks& at) {

@@ -143,6 +143,7 @@ private:
   void deliver(const core::node_id& from, packet what, const clocks& at);
   void dispatch(const core::node_id& from, const body& what, const clocks& at);
   void work_off(const clocks& at);
+  void tell_grants(bool may);
   void update_grants(const clocks& at);
   /// What is against a wish about these.
   [[nodiscard]] std::optional<verdict>
