@@ -770,6 +770,26 @@ TEST_CASE("two holders at a heal: the greater token stays, the other is told") {
   CHECK(c.lost.front() == (c.tokens[one] < c.tokens[two] ? one : two));
 }
 
+TEST_CASE("two halves of one view never give the same token") {
+  cluster_of c{4};
+  std::size_t together = 0; // halves that grant with numbers of nearly one time
+  for (int round = 0; round < 200; ++round) {
+    const auto resource = numbered("r", round);
+    c.split(2);
+    REQUIRE(c.time_until(
+      [&] { return c.members(0) == "01" && c.members(3) == "23"; }));
+    const auto one = c.quiet_lock(0, resource);
+    const auto two = c.quiet_lock(3, resource);
+    CHECK(c.tokens[one] != c.tokens[two]);
+    const auto a = c.view(0).id.number, b = c.view(3).id.number;
+    together += std::max(a, b) - std::min(a, b) < 4 ? 1 : 0;
+    c.w.heal_network();
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    c.w.run_for(10ms);
+  }
+  CHECK(together >= 20);
+}
+
 TEST_CASE("a holder that was overtaken while it was cut off is told") {
   cluster_of c{4};
   const auto taken = c.resource_at(0), untouched = c.resource_at(1);

@@ -201,6 +201,7 @@ private:
   [[nodiscard]] bool loses_the_silent() const;
   [[nodiscard]] std::chrono::nanoseconds patience() const;
   [[nodiscard]] bool needs_change(core::instant now) const;
+  [[nodiscard]] std::uint64_t fresh_number(std::uint64_t wall) const;
   void start_proposal(const clocks& at, effects& out);
   void drive_proposal(const clocks& at, effects& out);
   void enter(core::view next, core::instant now, effects& out);

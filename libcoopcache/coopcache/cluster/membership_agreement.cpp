@@ -225,9 +225,19 @@ void membership::act(const clocks& at, effects& out) {
     send_beats(at.now, out);
 }
 
+// Members of one view never choose the same number: when it falls apart the
+// sides grant different tokens, though they propose at the same moment.
+std::uint64_t membership::fresh_number(std::uint64_t wall) const {
+  const auto least = std::max(highest_ + 1, wall);
+  const auto& all = installed_.members;
+  const auto mine = static_cast<std::uint64_t>(
+    std::find(all.begin(), all.end(), self_) - all.begin());
+  return least + (mine + all.size() - least % all.size()) % all.size();
+}
+
 void membership::start_proposal(const clocks& at, effects& out) {
   proposal mine;
-  mine.next = {{std::max(highest_ + 1, at.wall), self_}, target_};
+  mine.next = {{fresh_number(at.wall), self_}, target_};
   mine.missing = {target_.begin(), target_.end()};
   mine.missing.erase(self_);
   mine.resend = mine.since = at.now;
