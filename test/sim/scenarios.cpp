@@ -770,6 +770,15 @@ TEST_CASE("two holders at a heal: the greater token stays, the other is told") {
   CHECK(c.lost.front() == (c.tokens[one] < c.tokens[two] ? one : two));
 }
 
+TEST_CASE("who was taken for dead by mistake comes back within 2 s") {
+  cluster_of c{5};
+  c.w.take_for_dead(0, 4);
+  REQUIRE(c.time_until([&] { return c.members(0) == "0123"; }, 100ms));
+  const auto back = c.time_until([&] { return c.all_in_one(); });
+  REQUIRE(back);
+  CHECK(*back <= 2s); // those who were told fall silent to it
+}
+
 TEST_CASE("two halves of one view never give the same token") {
   cluster_of c{4};
   std::size_t together = 0; // halves that grant with numbers of nearly one time

@@ -258,6 +258,13 @@ void world::prove_death(std::size_t to, std::size_t of) {
     });
 }
 
+void world::take_for_dead(std::size_t index, std::size_t other) {
+  close_link(index, other);
+  turn(index, [&](auto& m, const auto& c) {
+    return m.unlinked(nodes_[other].id, true, c);
+  });
+}
+
 void world::restart(std::size_t index) {
   if (!runs(index))
     boot(index);

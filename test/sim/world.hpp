@@ -97,6 +97,9 @@ public:
   void freeze(std::size_t node);
   void thaw(std::size_t node);
   void leave(std::size_t node);
+  /// `node` loses its link to `other`, and is refused another one, as if
+  /// `other` did not run.
+  void take_for_dead(std::size_t node, std::size_t other);
   /// Nothing gets from one to the other, in that direction.
   void cut(std::size_t from, std::size_t to, bool is_cut = true);
   void heal_network();
