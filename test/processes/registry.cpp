@@ -183,6 +183,23 @@ TEST_CASE("a node that leaves answers whoever waits, also for other nodes") {
   all.kill(0);
 }
 
+TEST_CASE("a message to a name whose node is not linked is refused") {
+  auto& all = three();
+  CHECK(all[2].ask("register far exit") == "ok");
+  CHECK(all[0].ask("tell far hello") == "ok");
+  all[1].signal(SIGSTOP); // so that there is no new view at once
+  all.kill(2);
+  std::string answer;
+  CHECK(within(1s, [&] {
+    answer = all[0].ask("tell far hello");
+    return answer != "ok";
+  }));
+  CHECK(answer == "unknown_node");
+  CHECK(
+    within(5s, [&] { return all[0].ask("tell far hello") == "unknown_name"; }));
+  all[1].signal(SIGCONT);
+}
+
 TEST_CASE("a lock is handed over from node to node, in order") {
   auto& all = three();
   const auto resource = all.resource_at(1);
