@@ -7,7 +7,9 @@
 #include <caf/event_based_actor.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <iostream>
+#include <map>
 #include <string>
 
 namespace {
@@ -25,9 +27,14 @@ caf::behavior billing(caf::event_based_actor*) {
   return {[](const std::string& what) { return "billed " + what; }};
 }
 
+/// Stands for a database, which keeps the greatest token with each record.
 bool store(const std::string& what, std::uint64_t token) {
-  std::cout << "stored " << what << (token > 0 ? "" : " without a lock")
-            << '\n';
+  static std::map<std::string, std::uint64_t> greatest;
+  auto& seen = greatest[what];
+  if (token < seen)
+    return false; // somebody else has had the lock since
+  seen = token;
+  std::cout << "stored " << what << '\n';
   return true;
 }
 

@@ -99,7 +99,8 @@ private:
 };
 
 /// Sent to an actor that held a lock: it is held no longer, because another
-/// side of the cluster may grant it.
+/// side of the cluster holds it, may grant it, or has granted it since, or
+/// because the node shuts down.
 struct lock_lost {
   std::string resource;
   std::string requester;
@@ -113,17 +114,18 @@ struct lock_lost {
   }
 };
 
-/// Sent to an actor that had a name, and has it no longer.
+/// Sent to an actor that had a name, and has it no longer; not if somebody
+/// has unregistered it.
 struct name_lost {
   std::string name;
   /// Two sides of the cluster have met that both had the name; else somebody
   /// has registered another actor in its place.
-  bool conflict = false;
+  bool clash = false;
 
   template <class Inspector>
   friend bool inspect(Inspector& f, name_lost& x) {
     return f.object(x).fields(f.field("name", x.name),
-                              f.field("conflict", x.conflict));
+                              f.field("clash", x.clash));
   }
 };
 
@@ -239,12 +241,13 @@ using cache_actor = caf::typed_actor<
 /// * unregister: name, or name and the actor that is to have it; likewise;
 /// * whereis: the actor of a name, or a null pointer;
 /// * lock: resource, requester (empty: the sender alone), and what to wait at
-///   most, 0 for not at all. Answers with the fencing token. The sender holds
+///   most, 0 for not at all (then within 30 s: the way there and back).
+///   Answers with the fencing token. The sender holds
 ///   the lock until it gives it back or ends, also if it no longer awaits the
 ///   answer: a request's timeout has to be longer than what the lock may wait.
 ///   It gets a `lock_lost` if the lock is lost, also because the node shuts
 ///   down; whether the node still runs it has to monitor itself;
-/// * unlock: resource, requester;
+/// * unlock: resource, requester; `not_held` also if there is no sender;
 /// * cancel: resource, requester: ends the sender's last request that waits,
 ///   which is answered with `cancelled`; `not_held` if none does;
 /// * info.

@@ -90,18 +90,20 @@ struct cluster_options {
   /// Nodes of clusters of other names are not let in.
   std::string name = "default";
 
-  /// A node that is silent for so long is taken for lost.
+  /// A node that is silent for so long is taken for lost. Nodes with another
+  /// value are not let in.
   std::chrono::milliseconds failure_detection{1'500};
 
   /// What a node that starts waits for its peers before it goes on alone.
   std::chrono::milliseconds join_timeout{1'500};
 
   /// Only nodes that see a majority of `nodes`, themselves included, grant
-  /// locks and registrations.
+  /// locks and registrations. Nodes with another list, their own endpoint
+  /// included, are not let in; endpoints are compared as they are written.
   bool strict = false;
 
   /// Nobody else can reach the network between the nodes: they may listen on
-  /// other addresses than those of the host itself, without encryption.
+  /// other addresses than 127.0.0.1, without encryption.
   bool trusted_network = false;
 
   friend bool operator==(const cluster_options&,

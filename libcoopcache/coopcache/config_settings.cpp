@@ -39,11 +39,11 @@ const std::array<setting<cluster_options>, 5> cluster_table{{
   {"name", kind::name, &whole::name, 1, longest_name,
    "name of the cluster; nodes of another one are not let in"},
   {"failure_detection", kind::duration, &whole::failure_detection, 200, 60'000,
-   "a node that is silent for so long is taken for lost"},
+   "a node that is silent for so long is taken for lost; the same on all"},
   {"join_timeout", kind::duration, &whole::join_timeout, 0, one_day,
    "what a node that starts waits for its peers"},
   {"strict", kind::flag, &whole::strict, 0, 0,
-   "only a majority of the nodes grants locks and names"},
+   "only a majority of `nodes`, the same on all, grants locks and names"},
   {"trusted_network", kind::flag, &whole::trusted_network, 0, 0,
    "nobody else reaches the nodes: listen anywhere, unencrypted"},
 }};

@@ -11,6 +11,7 @@
 #include <caf/io/system_messages.hpp>
 
 #include <algorithm>
+#include <arpa/inet.h>
 #include <mutex>
 #include <sstream>
 
@@ -71,7 +72,10 @@ config_fault not_yet(std::string path, std::string found) {
 
 bool is_loopback(const std::string& endpoint) {
   const auto host = endpoint.substr(0, endpoint.rfind(':'));
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  in_addr address{};
+  return host == "localhost" || host == "[::1]"
+         || (inet_pton(AF_INET, host.c_str(), &address) == 1
+             && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET);
 }
 
 /// What is wrong with the settings of a cluster, as this version has it.
@@ -146,7 +150,7 @@ void require_prepared(const caf::actor_system& sys) {
                                                 "caf.middleman.workers");
   if (!workers || *workers != 0)
     throw node_error("caf.middleman.workers has to be 0, or a host that blocks "
-                     "all workers of CAF is taken for dead: call "
+                     "all workers of CAF is taken for lost: call "
                      "coopcache::prepare(cfg) before the actor system is made");
 }
 

@@ -26,7 +26,7 @@ COOPCACHE_EXPORT void init_types();
 
 /// Prepares an actor system for nodes of a cluster: loads CAF's middleman, and
 /// has it work on its own thread, so that a host that blocks all workers of
-/// CAF is not taken for dead.
+/// CAF is not taken for lost.
 COOPCACHE_EXPORT void prepare(caf::actor_system_config& cfg);
 
 /// Why a node did not start or a cache did not open.
@@ -44,10 +44,11 @@ struct shutdown_report {
   }
 };
 
-/// The caches of this process with their workers.
+/// The caches of this process with their workers, and its part of the registry.
 ///
-/// Movable, not copyable. `open` and `shutdown` are thread-safe. The caches of
-/// a node may be used after it is gone, and then answer `shutting_down`.
+/// Movable, not copyable. `open`, `registry` and `shutdown` are thread-safe.
+/// The caches and the registry of a node may be used after it is gone, and then
+/// answer `shutting_down`.
 class COOPCACHE_EXPORT node {
 public:
   /// A node with an actor system of its own, for those who have none.
@@ -56,7 +57,8 @@ public:
 
   /// A node within the application's actor system, which must outlive it. Its
   /// own settings stay as they are; `caf.scheduler.policy = sharing` makes cold
-  /// loads somewhat faster. @throws config_error, node_error
+  /// loads somewhat faster. Of the nodes of one system one may listen.
+  /// @throws config_error, node_error
   [[nodiscard]] static node start(caf::actor_system& sys,
                                   const config& cfg = {}, log_sink log = {});
 
@@ -88,9 +90,9 @@ public:
   }
 
   /// Opens a cache that is declared in code; with the same options again, the
-  /// same one. @throws config_error for faulty options, std::invalid_argument
-  /// for the kind global, which this version does not have, node_error if it is
-  /// open with another type or other options, or after the shutdown.
+  /// same one. @throws config_error for faulty options and for the kind global,
+  /// which this version does not have, node_error if it is open with another
+  /// type or other options, or after the shutdown.
   template <class T>
   [[nodiscard]] cache<T> open(std::string_view name,
                               const cache_options& options) {
@@ -109,9 +111,10 @@ public:
   /// listen.
   [[nodiscard]] coopcache::registry registry() const;
 
-  /// Leaves the cluster, answers all who wait with `shutting_down`, asks
-  /// loaders to stop, waits for them for `shutdown_timeout`, and leaves behind
-  /// those that still run. Only the first call has an effect.
+  /// Leaves the cluster, which takes 0.5 s at most, answers all who wait with
+  /// `shutting_down`, asks loaders to stop, waits for them for
+  /// `shutdown_timeout`, and leaves behind those that still run. Only the first
+  /// call has an effect.
   shutdown_report shutdown();
 
 private:

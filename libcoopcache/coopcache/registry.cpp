@@ -2,7 +2,6 @@
 
 #include "coopcache/actor/registry_core.hpp"
 #include "coopcache/actor/threads.hpp"
-#include "coopcache/core/text.hpp"
 
 #include <utility>
 
@@ -215,7 +214,7 @@ void registry::add_resolver(
   core_->add_resolver(name, [f = std::move(f)](const auto& what,
                                                const auto& first,
                                                const auto& second) {
-    return static_cast<cluster::winner>(f(what, first, second));
+    return static_cast<cluster::survivor>(f(what, first, second));
   });
 }
 

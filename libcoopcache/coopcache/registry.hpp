@@ -46,7 +46,7 @@ struct lock_options {
   std::string requester{};
 
   /// What to wait at most; none: for ever; nothing or less: as if `wait` were
-  /// false.
+  /// false, with 30 s for the way there and back.
   std::optional<std::chrono::milliseconds> deadline{
     std::chrono::milliseconds{30'000}};
 
@@ -174,13 +174,16 @@ public:
   /// Gives it back.
   ~held_lock();
 
-  /// Grows with every grant of the resource in the cluster. Whoever stores
-  /// something under the lock can refuse a smaller one than it saw.
+  /// Grows with every grant of the resource among nodes that are connected:
+  /// while a cluster that is not strict is split, both sides grant. Whoever
+  /// stores something under the lock can refuse a smaller one than it saw. 0
+  /// once the lock was given back, or moved from.
   [[nodiscard]] std::uint64_t token() const noexcept;
 
   /// Whether somebody else may have it meanwhile: the node was cut off from a
   /// strict cluster's majority, or has met another side where somebody holds
-  /// it, or has had it since.
+  /// it, or has had it since. Also when it was given back, and after the
+  /// shutdown of the node.
   [[nodiscard]] bool lost() const noexcept;
 
   [[nodiscard]] const std::string& resource() const noexcept {
@@ -287,10 +290,13 @@ private:
 ///
 /// Cheap to copy. All functions may be called by any thread at any time, also
 /// after the node has shut down: then they answer `shutting_down`, where they
-/// answer; `del_lock` answers that the lock is lost or not held. Those that
-/// take `self` are for event-based actors and never block; the others block
-/// until their deadline at most, and answer `would_block` on threads of CAF
-/// that must not.
+/// answer; `del_lock` answers that the lock is lost or not held.
+///
+/// Those that take `self` are for event-based actors and never block.
+/// `register_name`, `replace_name`, `unregister_name`, `spawn_named`, `lock`,
+/// `set_lock`, `trans` and `sync` without it block until their deadline at
+/// most, and answer `would_block` on threads of CAF that must not. The rest
+/// never waits for another node.
 class COOPCACHE_EXPORT registry {
 public:
   explicit registry(std::shared_ptr<actor::registry_core> core) noexcept
@@ -318,7 +324,8 @@ public:
   }
 
   /// The same in place of whoever has the name, who gets a `name_lost`. In
-  /// between no node is without an owner of the name.
+  /// between no node is without an owner of the name. After a `timeout` it may
+  /// have happened; if the view was changing, the name may have no owner.
   template <class Handle>
   status replace_name(std::string_view name, const Handle& who,
                       name_options options = {}) const {
@@ -385,8 +392,8 @@ public:
   /// Every name that is known here, sorted.
   [[nodiscard]] std::vector<std::string> names() const;
 
-  /// Sends a message to the actor of that name. Errors: `unknown_name`,
-  /// `unknown_node` (there is no link to its node now).
+  /// Sends a message without a sender to the actor of that name. Errors:
+  /// `unknown_name`, `unknown_node` (there is no link to its node now).
   template <class... Ts>
   status send(std::string_view name, Ts&&... xs) const {
     const auto to = whereis<caf::actor>(name);
@@ -398,6 +405,7 @@ public:
 
   /// Spawns an actor from a function, as `caf::actor_system::spawn` does, and
   /// registers it before it runs. If the name is taken nothing of it has run.
+  /// Waits 30 s at most; errors as with `register_name`.
   template <class F, class... Ts>
   reply<caf::infer_handle_from_fun_t<F>> spawn_named(std::string_view name, F f,
                                                      Ts&&... xs) const {
@@ -430,7 +438,8 @@ public:
 
   // -- locks ------------------------------------------------------------------
 
-  /// Asks for a lock, and waits for it in the order of arrival. Errors:
+  /// Asks for a lock, and waits for it in the order of arrival; but who names
+  /// the requester that holds it shares it at once. Errors:
   /// `timeout`, `lock_taken` (it was not to wait), `no_majority`, `cancelled`,
   /// `name_too_long` (above 4096 bytes, also of the requester).
   reply<held_lock> lock(std::string_view resource,
@@ -506,13 +515,14 @@ public:
   /// all names are known here. Errors: `timeout`, `no_majority`.
   status sync(std::chrono::milliseconds deadline) const;
 
-  /// What this node knows at the moment; after the shutdown only its own name.
+  /// What this node knows at the moment, without locks of `lock_scope::local`;
+  /// after the shutdown only what it is itself.
   [[nodiscard]] registry_info info() const;
 
   /// As if "host:port" stood among the `nodes` of the configuration; known to
-  /// this node only; its own endpoint is none. Up to 1000 endpoints are
-  /// dialled. Error: `unknown_node` if it is no endpoint, or this node has no
-  /// links at all.
+  /// this node only; its own endpoint has no effect. Who is a node of a strict
+  /// cluster, and what is its majority, stays as configured. Error:
+  /// `unknown_node` if it is no endpoint, or this node has no links at all.
   status add_peer(const std::string& endpoint) const;
 
   /// Ends the link to a node of that name. There is no other until `add_peer`

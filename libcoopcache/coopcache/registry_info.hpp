@@ -67,7 +67,7 @@ bool inspect(Inspector& f, lock_client_info& x) {
                             f.field("holds", x.holds));
 }
 
-/// A lock as its home knows it.
+/// A lock, as its home knows it or as the node of its clients does.
 struct lock_info {
   std::string resource;
   std::vector<lock_client_info> holders;

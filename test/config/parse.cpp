@@ -98,10 +98,12 @@ TEST_CASE("every setting is read into its own member") {
   reports.max_value_size = 32 << 20;
   reports.max_waiters = 100'000;
   CHECK(value.caches.at("reports") == reports);
+  CHECK(value.caches.at("fragments") == cache_options{});
   cache_options tokens;
   tokens.kind = cache_kind::global;
   tokens.refresh_before_expiry = 30s;
-  CHECK(value.caches.at("tokens") == tokens);
+  CHECK(good(file_text("config/examples/global.json")).caches.at("tokens")
+        == tokens);
 }
 
 TEST_CASE("a byte order mark is skipped and does not count as a column") {

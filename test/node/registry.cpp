@@ -179,7 +179,7 @@ TEST_CASE("who is replaced is told") {
   REQUIRE(h.registry.replace_name("alpha", b));
   const auto what = told.get_future().get();
   CHECK(what.name == "alpha");
-  CHECK_FALSE(what.conflict);
+  CHECK_FALSE(what.clash);
   end(a);
   end(b);
 }

@@ -3,6 +3,8 @@
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 
+#include <filesystem>
+
 using namespace coopcache;
 using namespace coopcache::test;
 
@@ -16,6 +18,24 @@ TEST_CASE("a cache of the configuration opens by its name") {
   CHECK(c.stats().memory_limit == 1 << 20);
   REQUIRE(c.put("k", 1));
   CHECK(n.open<int>("example").fetch("k").value_or(0) == 1);
+}
+
+TEST_CASE("a node starts with each example of a configuration") {
+  const std::filesystem::path examples = COOPCACHE_SOURCE_DIR
+    "/config/examples";
+  for (const auto& file : std::filesystem::directory_iterator{examples}) {
+    CAPTURE(file.path().string());
+    auto cfg = load_config(file);
+    if (file.path().filename() == "global.json") {
+      CHECK_THROWS_AS(node{cfg}, config_error);
+      continue;
+    }
+    if (!cfg.node.listen.empty())
+      cfg.node.listen = "127.0.0.1:0"; // which is free
+    cfg.nodes.clear();                 // whom this host does not know
+    node n{cfg};
+    CHECK(n.shutdown().clean());
+  }
 }
 
 TEST_CASE("what cannot be opened is said with the nearest name") {
@@ -67,6 +87,8 @@ TEST_CASE("a cluster that cannot work is refused, with all its faults") {
      {"node.listen: missing", "caches.tokens.kind: global; not part of"}},
     {R"({"node": {"listen": "10.0.0.1:7601"}})",
      {"node.listen: open to the network: 10.0.0.1:7601"}},
+    {R"({"node": {"listen": "127.example.org:7601"}})",
+     {"node.listen: open to the network: 127.example.org:7601"}},
     {R"({"node": {"listen": "0.0.0.0:7601"},
          "cluster": {"trusted_network": true}})",
      {"node.advertise: missing"}},

@@ -60,7 +60,7 @@ std::vector<body> all_bodies() {
                  false},
     name_cancel{15, "n"},
     name_reply{16, true},
-    name_update{"n", a_record(), name_cause::conflict_exit},
+    name_update{"n", a_record(), name_cause::clash_exit},
     name_ack{"n", 17},
     name_gone{"n", 18},
     name_claim{"n", a_record()},

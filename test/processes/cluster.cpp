@@ -185,6 +185,11 @@ bool within(std::chrono::milliseconds patience,
   return true;
 }
 
+bool logs(const cluster& all, std::size_t i, const std::string& text) {
+  return within(10s,
+                [&] { return all.log(i).find(text) != std::string::npos; });
+}
+
 cluster::cluster(const plan& how) : how_(how), nodes_(how.nodes) {
   ::signal(SIGPIPE, SIG_IGN);
   std::string pattern = std::filesystem::temp_directory_path()

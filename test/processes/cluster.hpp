@@ -144,4 +144,7 @@ private:
 bool within(std::chrono::milliseconds patience,
             const std::function<bool()>& holds);
 
+/// Whether node `i` says `text` on its error output within 10 s.
+bool logs(const cluster& all, std::size_t i, const std::string& text);
+
 } // namespace coopcache::test

@@ -122,11 +122,6 @@ bool says(cluster& all, std::size_t i, const std::string& text) {
   });
 }
 
-bool logs(cluster& all, std::size_t i, const std::string& text) {
-  return within(10s,
-                [&] { return all.log(i).find(text) != std::string::npos; });
-}
-
 void check_that_the_others_work(cluster& all) {
   all.await_view({0, 1});
   CHECK(all[0].ask("register x exit") == "ok");

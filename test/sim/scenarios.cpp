@@ -175,9 +175,10 @@ public:
   std::uint64_t last = 0;
   std::size_t views = 0;
   std::size_t questions = 0;
+  std::size_t late = 0; ///< resolvers
   /// Who answers later; instead of `decide`.
   std::function<void(std::size_t node, const cluster::ask_resolver&)> asked;
-  std::function<std::optional<cluster::winner>(const cluster::ask_resolver&)>
+  std::function<std::optional<cluster::survivor>(const cluster::ask_resolver&)>
     decide; ///< nothing: never answers
 
 private:
@@ -193,6 +194,8 @@ private:
       told.push_back(*t);
     } else if (std::holds_alternative<cluster::view_changed>(what)) {
       ++views;
+    } else if (std::holds_alternative<cluster::resolver_late>(what)) {
+      ++late;
     } else if (const auto* const q = std::get_if<cluster::ask_resolver>(
                  &what)) {
       ++questions;
@@ -860,7 +863,7 @@ TEST_CASE("a lost lock is given back before one that was got again") {
 
 TEST_CASE("strict: who is not to wait is answered at once in a minority") {
   cluster::registry_settings strict;
-  strict.strict = 3;
+  strict.strict_nodes = 3;
   cluster_of c{3, strict};
   c.w.crash(0);
   c.w.crash(1);
@@ -945,7 +948,7 @@ TEST_CASE("of many locks that were overtaken each is told") {
 
 TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
   cluster::registry_settings strict;
-  strict.strict = 5;
+  strict.strict_nodes = 5;
   cluster_of c{5, strict};
   const auto r = c.resource_at(0);
   const auto held = c.quiet_lock(4, r);
@@ -973,7 +976,7 @@ TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
 
 TEST_CASE("strict: who thaws with a lock handed to it holds it alone") {
   cluster::registry_settings strict;
-  strict.strict = 5;
+  strict.strict_nodes = 5;
   for (auto frozen = 100ms; frozen <= 1800ms; frozen += 50ms) {
     CAPTURE(frozen.count());
     cluster_of c{5, strict};
@@ -1000,7 +1003,7 @@ TEST_CASE("strict: who thaws with a lock handed to it holds it alone") {
 
 TEST_CASE("strict: who thaws with locks of several homes gets each") {
   cluster::registry_settings strict;
-  strict.strict = 3;
+  strict.strict_nodes = 3;
   for (auto frozen = 1300ms; frozen < 1500ms; frozen += 10ms) {
     CAPTURE(frozen.count());
     cluster_of c{3, strict};
@@ -1276,8 +1279,8 @@ TEST_CASE("a replace for an actor that has ended spares the living owner") {
 }
 
 TEST_CASE("who ends while a resolver is asked wins nothing") {
-  using cluster::winner;
-  for (const auto who : {winner::first, winner::second})
+  using cluster::survivor;
+  for (const auto who : {survivor::first, survivor::second})
     for (const bool first_ends : {false, true}) {
       CAPTURE(first_ends);
       cluster_of c{4};
@@ -1309,7 +1312,7 @@ TEST_CASE("who ends while a resolver is asked wins nothing") {
 
 TEST_CASE("a function's word is not undone by the next resolver") {
   cluster_of c{6};
-  c.decide = [](const auto&) { return cluster::winner::second; };
+  c.decide = [](const auto&) { return cluster::survivor::second; };
   for (const std::size_t a : sizes{0, 1, 2, 3, 4, 5})
     for (const std::size_t b : sizes{0, 1, 2, 3, 4, 5})
       if (a / 2 != b / 2)
@@ -1317,7 +1320,7 @@ TEST_CASE("a function's word is not undone by the next resolver") {
   c.w.run_for(5s);
   c.put(0, "a", "custom");
   c.w.run_for(10ms);
-  const auto winner = c.put(2, "a", "exit");
+  const auto kept = c.put(2, "a", "exit");
   c.w.run_for(10ms);
   c.put(4, "a", "exit");
   c.w.run_for(100ms);
@@ -1325,27 +1328,27 @@ TEST_CASE("a function's word is not undone by the next resolver") {
   REQUIRE(c.time_until([&] { return c.all_in_one(); }));
   c.w.run_for(1s);
   for (std::size_t i = 0; i < 6; ++i)
-    CHECK(c.owner(i, "a") == winner);
+    CHECK(c.owner(i, "a") == kept);
   for (const auto& told : c.told)
-    CHECK(told.cause == cluster::name_cause::conflict);
+    CHECK(told.cause == cluster::name_cause::clash);
   CHECK(c.told.size() == 2);
 }
 
 TEST_CASE("a clash at a heal is resolved as the earlier registration says") {
-  using cluster::winner;
+  using cluster::survivor;
   const struct {
     std::string resolver;
-    std::optional<winner> answer; ///< of a function of the user's
-    int stays;                    ///< 1, 2 or 0
+    std::optional<survivor> answer; ///< of a function of the user's
+    int stays;                      ///< 1, 2 or 0
     std::size_t told;
   } table[] = {
     {"", {}, 1, 1},
     {"exit", {}, 1, 1},
     {"notify", {}, 1, 1},
     {"notify_all", {}, 0, 2},
-    {"mine", winner::first, 1, 1},
-    {"mine", winner::second, 2, 1},
-    {"mine", winner::nobody, 0, 2},
+    {"mine", survivor::first, 1, 1},
+    {"mine", survivor::second, 2, 1},
+    {"mine", survivor::nobody, 0, 2},
     {"hangs", {}, 0, 2},
   };
   for (const auto& row : table)
@@ -1377,9 +1380,10 @@ TEST_CASE("a clash at a heal is resolved as the earlier registration says") {
       using cause = cluster::name_cause;
       const bool ends = row.resolver.empty() || row.resolver == "exit";
       for (const auto& told : c.told)
-        CHECK(told.cause == (ends ? cause::conflict_exit : cause::conflict));
+        CHECK(told.cause == (ends ? cause::clash_exit : cause::clash));
       const bool ours = row.resolver == "mine" || row.resolver == "hangs";
       CHECK(c.questions == (ours ? 1 : 0));
+      CHECK(c.late == (row.resolver == "hangs" ? 1 : 0));
     }
 }
 
@@ -1390,7 +1394,7 @@ TEST_CASE("resolvers are asked one after the other, and once for each clash") {
     CHECK(asked.emplace(q.first.actor, q.second.actor).second);
     // Each takes longer than a tenth of what one may take.
     c.w.at(c.w.now() + 150ms, [&c, node, question = q.question] {
-      c.w.resolved(node, question, cluster::winner::second);
+      c.w.resolved(node, question, cluster::survivor::second);
     });
   };
   std::vector<std::string> names;

@@ -98,7 +98,7 @@ private:
 
   [[nodiscard]] cluster::registry_settings settings() {
     cluster::registry_settings s;
-    s.strict = strict_ ? count_ : 0;
+    s.strict_nodes = strict_ ? count_ : 0;
     if (dice_.one_in(4))
       s.numbers_per_view = 30;
     return s;
@@ -270,9 +270,9 @@ private:
   void resolve(std::size_t node, const cluster::ask_resolver& q) {
     if (dice_.one_in(4))
       return; // it hangs
-    const auto who = dice_.any_of({cluster::winner::first,
-                                   cluster::winner::second,
-                                   cluster::winner::nobody});
+    const auto who = dice_.any_of({cluster::survivor::first,
+                                   cluster::survivor::second,
+                                   cluster::survivor::nobody});
     world_.at(world_.now() + some(5ms),
               [this, node, who, question = q.question] {
                 world_.resolved(node, question, who);

@@ -363,7 +363,7 @@ void world::owner_gone(std::size_t index, std::uint64_t actor) {
 }
 
 void world::resolved(std::size_t index, std::uint64_t question,
-                     cluster::winner who) {
+                     cluster::survivor who) {
   turn(index,
        [&](auto& m, const auto& c) { return m.resolved(question, who, c); });
 }

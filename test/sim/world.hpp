@@ -127,7 +127,8 @@ public:
   void put(std::size_t node, cluster::name_wish wish);
   void remove(std::size_t node, std::uint64_t request, const std::string& name);
   void owner_gone(std::size_t node, std::uint64_t actor);
-  void resolved(std::size_t node, std::uint64_t question, cluster::winner who);
+  void resolved(std::size_t node, std::uint64_t question,
+                cluster::survivor who);
 
   /// Calls `f` at a time, whatever happens.
   void at(instant when, std::function<void()> f);

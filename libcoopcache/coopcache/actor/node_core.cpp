@@ -61,8 +61,8 @@ void node_core::start() {
       if (const auto node = weak.lock())
         node->log(level, line);
     },
-    [weak = weak_from_this()](std::function<void()> f) {
-      auto work = make_job("a resolver of names", std::move(f));
+    [weak = weak_from_this()](std::string name, std::function<void()> f) {
+      auto work = make_job(std::move(name), std::move(f));
       if (const auto node = weak.lock())
         static_cast<void>(node->resolvers.submit(next_load(), work));
     });

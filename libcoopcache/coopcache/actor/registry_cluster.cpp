@@ -110,12 +110,11 @@ std::optional<error> registry_core::add_peer(const std::string& endpoint) {
   }
   const auto net = network();
   if (net == nullptr)
-    return stopped() ? make_error(errc::shutting_down, "the node has shut down",
-                                  endpoint)
-                     : make_error(errc::unknown_node,
-                                  "this node has no links: it was started "
-                                  "without node.listen and nodes",
-                                  endpoint);
+    return stopped()
+             ? make_error(errc::shutting_down, "the node has shut down",
+                          endpoint)
+             : make_error(errc::unknown_node,
+                          "this node has no links: set node.listen", endpoint);
   net->add_peer(endpoint);
   return std::nullopt;
 }

@@ -3,7 +3,6 @@
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/registry_shell.hpp"
 #include "coopcache/actor/shell.hpp"
-#include "coopcache/config_endpoint.hpp"
 #include "coopcache/core/exception_text.hpp"
 #include "coopcache/core/text.hpp"
 #include "coopcache/table/clock.hpp"
@@ -51,7 +50,7 @@ cluster::registry_settings machine_settings(const config& cfg) {
   result.membership.detection = cfg.cluster.failure_detection;
   result.membership.beat = result.membership.detection / 10;
   result.membership.join_timeout = cfg.cluster.join_timeout;
-  result.strict = strict_list(cfg, own_endpoint(cfg)).size();
+  result.strict_nodes = strict_list(cfg, own_endpoint(cfg)).size();
   return result;
 }
 
@@ -252,7 +251,8 @@ void registry_core::work(std::unique_lock<std::mutex>& guard) {
         perform(one);
       } catch (...) {
         log(log_level::error,
-            "the registry failed to do something: " + core::exception_text());
+            "a step of the registry has thrown, which is a fault of coopcache: "
+              + core::exception_text());
       }
     guard.lock();
   }
@@ -406,7 +406,7 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
     switch (how) {
       case verdict::no_majority:
         return {errc::no_majority,
-                "this node saw no majority of the nodes until the deadline"};
+                "this node sees no majority of the configured nodes"};
       case verdict::owner_dead:
         return {errc::owner_dead, "the actor has ended"};
       case verdict::cancelled:
@@ -421,10 +421,12 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
         if (refused == errc::lock_taken)
           return {refused, "somebody else holds the lock"};
         if (refused == errc::name_taken)
-          return {refused, "another actor has the name, or the actor has "
-                           "another name"};
+          return {refused, "another actor has the name, or the actor has a "
+                           "name already"};
         return {refused, "nobody has the name, or not that actor"};
       default:
+        if (refused == errc::lock_taken)
+          return {errc::timeout, "the lock was not granted by the deadline"};
         return {errc::timeout, "no answer by the deadline"};
     }
   };

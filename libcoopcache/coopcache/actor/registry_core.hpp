@@ -65,8 +65,10 @@ class registry_core : private links_owner,
 public:
   using log_function = std::function<void(log_level, std::string_view)>;
 
-  /// `aside` runs a function of the application's on a thread that may wait.
-  using aside_function = std::function<void(std::function<void()>)>;
+  /// `aside` runs a function of the application's, called so, on a thread that
+  /// may wait.
+  using aside_function = std::function<void(std::string,
+                                            std::function<void()>)>;
 
   registry_core(caf::actor_system& sys, const config& cfg, log_function log,
                 aside_function aside);
@@ -103,11 +105,6 @@ public:
                                        std::shared_ptr<const lock_state>)>;
 
   [[nodiscard]] bool stopped() const;
-
-  /// CAF's name of this process.
-  [[nodiscard]] const caf::node_id& here() const noexcept {
-    return here_;
-  }
 
   /// Asks for a lock; `done` is called once, by any thread, maybe before this
   /// returns. Returns the number of the request.
@@ -183,8 +180,9 @@ public:
   }
 
   using resolver_function = std::function<
-    cluster::winner(const std::string& name, const caf::strong_actor_ptr& first,
-                    const caf::strong_actor_ptr& second)>;
+    cluster::survivor(const std::string& name,
+                      const caf::strong_actor_ptr& first,
+                      const caf::strong_actor_ptr& second)>;
 
   /// The same for an actor of any linked process; `done` gets the error.
   void put_anywhere(name_call what,
@@ -212,10 +210,6 @@ public:
   /// Where this node can be dialled; empty if it is alone for good.
   [[nodiscard]] const std::string& endpoint() const noexcept {
     return endpoint_;
-  }
-
-  [[nodiscard]] const core::node_id& self() const noexcept {
-    return self_;
   }
 
   // -- for people -------------------------------------------------------------
@@ -358,6 +352,7 @@ private:
   void perform(const cluster::name_changed& what);
   void perform(const cluster::owner_told& what);
   void perform(const cluster::ask_resolver& what);
+  void perform(const cluster::resolver_late& what);
   void perform(const cluster::view_changed& what);
   void perform(const cluster::names_synced& what);
   void perform(const link_changed& what);

@@ -238,7 +238,7 @@ void registry_core::perform(const cluster::owner_told& what) {
   if (owner == nullptr)
     return;
   const auto to = caf::actor_cast<caf::actor>(owner);
-  if (what.cause == cluster::name_cause::conflict_exit) {
+  if (what.cause == cluster::name_cause::clash_exit) {
     std::string line = "the name ";
     line += core::quoted(what.name);
     line += " is another actor's on the other side: its owner here ends";
@@ -246,7 +246,7 @@ void registry_core::perform(const cluster::owner_told& what) {
     end_actor(to);
     return;
   }
-  post(to, name_lost{what.name, what.cause == cluster::name_cause::conflict});
+  post(to, name_lost{what.name, what.cause == cluster::name_cause::clash});
 }
 
 namespace {
@@ -275,6 +275,21 @@ void registry_core::add_resolver(const std::string& name, resolver_function f) {
   resolvers_.insert_or_assign(name, std::move(f));
 }
 
+namespace {
+
+template <class T>
+std::string resolver_failed(const T& what, std::string_view why) {
+  std::string line = "the resolver ";
+  line += core::quoted(what.resolver);
+  line += ' ';
+  line += why;
+  line += ": nobody keeps the name ";
+  line += core::quoted(what.name);
+  return line;
+}
+
+} // namespace
+
 void registry_core::perform(const cluster::ask_resolver& what) {
   resolver_function f;
   {
@@ -284,23 +299,21 @@ void registry_core::perform(const cluster::ask_resolver& what) {
   }
   const auto answer =
     [question = what.question](const std::shared_ptr<registry_core>& core,
-                               cluster::winner who) {
+                               cluster::survivor who) {
       core->turn([&](auto& machine, const auto& at) {
         return machine.resolved(question, who, at);
       });
     };
   if (f == nullptr) {
-    std::string line = "no resolver ";
-    line += core::quoted(what.resolver);
-    line += " is known here: nobody keeps the name ";
-    line += core::quoted(what.name);
-    log(log_level::error, line);
-    answer(shared_from_this(), cluster::winner::nobody);
+    log(log_level::error, resolver_failed(what, "is not known here"));
+    answer(shared_from_this(), cluster::survivor::nobody);
     return;
   }
-  aside_([self = weak_from_this(), f, answer, what,
-          first = handle_of(what.first), second = handle_of(what.second)] {
-    auto who = cluster::winner::nobody;
+  std::string job = "the resolver ";
+  job += core::quoted(what.resolver);
+  aside_(job, [self = weak_from_this(), f, answer, what,
+               first = handle_of(what.first), second = handle_of(what.second)] {
+    auto who = cluster::survivor::nobody;
     std::string thrown;
     try {
       who = f(what.name, first, second);
@@ -310,17 +323,15 @@ void registry_core::perform(const cluster::ask_resolver& what) {
     const auto core = self.lock();
     if (core == nullptr)
       return;
-    if (!thrown.empty()) {
-      std::string line = "the resolver ";
-      line += core::quoted(what.resolver);
-      line += " has thrown, nobody keeps the name ";
-      line += core::quoted(what.name);
-      line += ": ";
-      line += thrown;
-      core->log(log_level::error, line);
-    }
+    if (!thrown.empty())
+      core->log(log_level::error,
+                resolver_failed(what, "has thrown") + ": " + thrown);
     answer(core, who);
   });
+}
+
+void registry_core::perform(const cluster::resolver_late& what) {
+  log(log_level::error, resolver_failed(what, "took more than a second"));
 }
 
 void registry_core::perform(const cluster::names_synced& what) {

@@ -195,7 +195,7 @@ bool inspect(Inspector& f, name_reply& x) {
 template <class Inspector>
 bool inspect(Inspector& f, name_update& x) {
   return f.apply(x.name) && f.apply(x.record)
-         && inspect_enum(f, x.cause, name_cause::conflict_exit);
+         && inspect_enum(f, x.cause, name_cause::clash_exit);
 }
 
 template <class Inspector>

@@ -84,6 +84,12 @@ struct ask_resolver {
   core::name_owner second;
 };
 
+/// Its function did not answer in time: nobody keeps the name.
+struct resolver_late {
+  std::string resolver;
+  std::string name;
+};
+
 /// The node is in another view.
 struct view_changed {
   core::view now;
@@ -96,7 +102,8 @@ struct names_synced {
 
 using effect = std::variant<send_message, drop_link, lock_answer, lock_lost,
                             lock_freed, name_answer, name_changed, owner_told,
-                            ask_resolver, view_changed, names_synced>;
+                            ask_resolver, resolver_late, view_changed,
+                            names_synced>;
 
 /// What a part of the registry wants: bodies for members, this one included,
 /// and effects.

@@ -41,7 +41,7 @@ struct propose {
 /// Consents. The sender grants nothing until a view is installed.
 struct accept {
   core::view_id id;
-  std::uint64_t wait = 0; ///< ns for which somebody left out may serve hits
+  std::uint64_t wait = 0; ///< ns for which somebody left out may grant
 
   friend bool operator==(const accept&, const accept&) = default;
 };
@@ -216,9 +216,9 @@ struct name_reply {
 
 /// Why a replica is to change.
 enum class name_cause : std::uint8_t {
-  request,       ///< somebody asked for it
-  conflict,      ///< the owner has lost a clash, and lives on
-  conflict_exit, ///< the owner has lost a clash, and is to end
+  request,    ///< somebody asked for it
+  clash,      ///< the owner has lost a clash, and lives on
+  clash_exit, ///< the owner has lost a clash, and is to end
 };
 
 /// Sets or removes one name in every replica.

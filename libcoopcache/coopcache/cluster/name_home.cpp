@@ -151,14 +151,14 @@ bool name_home::needs_function(dispute& about) const {
   while (!about.others.empty()) {
     const auto& resolver = about.first.resolver;
     if (resolver.empty() || resolver == "exit") {
-      about.cause = about.was_asked ? name_cause::conflict
-                                    : name_cause::conflict_exit;
+      about.cause = about.was_asked ? name_cause::clash
+                                    : name_cause::clash_exit;
       about.others.pop_front();
     } else if (resolver == "notify") {
-      about.cause = name_cause::conflict;
+      about.cause = name_cause::clash;
       about.others.pop_front();
     } else if (resolver == "notify_all") {
-      about.cause = name_cause::conflict;
+      about.cause = name_cause::clash;
       about.nobody_wins();
     } else {
       return true;
@@ -167,14 +167,14 @@ bool name_home::needs_function(dispute& about) const {
   return false;
 }
 
-void name_home::apply(dispute& about, winner who) {
-  about.cause = name_cause::conflict;
+void name_home::apply(dispute& about, survivor who) {
+  about.cause = name_cause::clash;
   about.was_asked = true;
-  if (who == winner::nobody) {
+  if (who == survivor::nobody) {
     about.nobody_wins();
     return;
   }
-  if (who == winner::second)
+  if (who == survivor::second)
     about.first = about.others.front();
   about.others.pop_front();
 }
@@ -214,8 +214,11 @@ void name_home::settle_next(core::instant now, wishes& out) {
         asking_ = number;
         return;
       }
-      if (!what.answer)
-        what.answer = winner::nobody;
+      if (!what.answer) {
+        what.answer = survivor::nobody;
+        out.effects.emplace_back(
+          resolver_late{about.first.resolver, about.name});
+      }
       apply(about, *what.answer);
       continue;
     }
@@ -224,8 +227,8 @@ void name_home::settle_next(core::instant now, wishes& out) {
   }
 }
 
-void name_home::resolved(std::uint64_t question, winner who, core::instant now,
-                         wishes& out) {
+void name_home::resolved(std::uint64_t question, survivor who,
+                         core::instant now, wishes& out) {
   const auto asked = inquiries_.find(question);
   if (asked == inquiries_.end() || asked->second.answer
       || asked->second.ends < now)

@@ -18,7 +18,7 @@
 namespace coopcache::cluster {
 
 /// Who wins a clash.
-enum class winner : std::uint8_t { first, second, nobody };
+enum class survivor : std::uint8_t { first, second, nobody };
 
 /// The home of names: decides about those that fall to this node, one request
 /// after the other for each name.
@@ -57,7 +57,7 @@ public:
 
   /// The answer to `ask_resolver`; one that comes too late has no effect. One
   /// that comes after a view change counts if the same two still clash here.
-  void resolved(std::uint64_t question, winner who, core::instant now,
+  void resolved(std::uint64_t question, survivor who, core::instant now,
                 wishes& out);
 
   /// Whether the node may carry out requests now.
@@ -100,7 +100,7 @@ private:
     std::string name;
     core::name_record first;
     std::deque<core::name_record> others;
-    name_cause cause = name_cause::conflict;
+    name_cause cause = name_cause::clash;
     bool was_asked = false; ///< a function may have spared a loser
 
     void nobody_wins() {
@@ -114,7 +114,7 @@ private:
     std::string name;
     core::name_record first, second;
     core::instant ends;
-    std::optional<winner> answer{};
+    std::optional<survivor> answer{};
   };
 
   using inquiries = std::map<std::uint64_t, inquiry>;
@@ -132,7 +132,7 @@ private:
   void tell_states(bool clash, wishes& out);
   void settle_next(core::instant now, wishes& out);
   [[nodiscard]] bool needs_function(dispute& about) const;
-  static void apply(dispute& about, winner who);
+  static void apply(dispute& about, survivor who);
   void drop_gone(dispute& about) const;
   inquiries::iterator ask(const dispute& about, core::instant now, wishes& out);
   void change(const std::string& name, core::name_record record,

@@ -12,7 +12,7 @@ constexpr bool is_one_of = (std::is_same_v<T, Ts> || ...);
 
 membership_settings membership_of(const registry_settings& all) {
   auto result = all.membership;
-  result.remembers = all.strict > 1;
+  result.remembers = all.strict_nodes > 1;
   return result;
 }
 
@@ -30,8 +30,8 @@ registry::registry(const core::node_id& self, const registry_settings& settings,
 // without this node.
 void registry::note_limits() {
   grants_until_ = membership_.grants_until();
-  holds_until_ = membership_.kept_until(settings_.strict
-                                        - settings_.strict / 2);
+  holds_until_ = membership_.kept_until(settings_.strict_nodes
+                                        - settings_.strict_nodes / 2);
 }
 
 template <class... Parameters, class... Arguments>
@@ -172,7 +172,7 @@ registry::effects registry::owner_gone(std::uint64_t actor, const clocks& at) {
   return finish(at);
 }
 
-registry::effects registry::resolved(std::uint64_t question, winner who,
+registry::effects registry::resolved(std::uint64_t question, survivor who,
                                      const clocks& at) {
   begin(at);
   name_home_.resolved(question, who, at.now, wishes_);
@@ -296,8 +296,8 @@ registry::why_not(std::initializer_list<std::string_view> names) const {
 }
 
 bool registry::has_majority() const noexcept {
-  return settings_.strict == 0
-         || membership_.current().members.size() * 2 > settings_.strict;
+  return settings_.strict_nodes == 0
+         || membership_.current().members.size() * 2 > settings_.strict_nodes;
 }
 
 bool registry::grants(core::instant now) const noexcept {

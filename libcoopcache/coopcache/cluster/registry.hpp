@@ -23,7 +23,7 @@ namespace coopcache::cluster {
 struct registry_settings {
   membership_settings membership;
   /// Only a majority of so many configured nodes grants; 0: any view does.
-  std::size_t strict = 0;
+  std::size_t strict_nodes = 0;
   /// Numbers that a home uses up in one view; for tests.
   std::uint64_t numbers_per_view = (std::uint64_t{1} << numbers::counter_bits)
                                    - 1;
@@ -83,7 +83,7 @@ public:
                                const std::optional<core::name_owner>& owner,
                                core::instant deadline, const clocks& at);
   [[nodiscard]] effects owner_gone(std::uint64_t actor, const clocks& at);
-  [[nodiscard]] effects resolved(std::uint64_t question, winner who,
+  [[nodiscard]] effects resolved(std::uint64_t question, survivor who,
                                  const clocks& at);
 
   // -- what is ----------------------------------------------------------------

@@ -41,24 +41,26 @@ enum class errc : std::uint8_t {
   shutting_down,
   /// Somebody else holds the lock, and the request was not to wait.
   lock_taken,
-  /// Who gives a lock back does not hold it.
+  /// Who gives a lock back does not hold it, or who takes a request back has
+  /// none.
   not_held,
-  /// The lock was taken away: another side of the cluster may hold it.
+  /// The lock was taken away: somebody else may hold it, or has held it since.
   lock_lost,
-  /// Another actor has the name, or the actor has another name.
+  /// Another actor has the name, or the actor has a name already.
   name_taken,
   /// Nobody has the name, or not the actor that was said to have it.
   unknown_name,
   /// The actor to be registered has ended.
   owner_dead,
-  /// No link to the node: the actor to be registered lives there, or it is to
-  /// be disconnected.
+  /// No link to the node: the actor that a message or a name is for lives
+  /// there, or it is to be disconnected; or what is to be a peer is no
+  /// endpoint.
   unknown_node,
-  /// In a strict cluster, the node saw no majority until the deadline.
+  /// In a strict cluster, the node sees no majority of the configured nodes.
   no_majority,
   /// The caller took the request back.
   cancelled,
-  /// A name, resource or requester has more than 4096 bytes.
+  /// A name, resource, requester or resolver has more than 4096 bytes.
   name_too_long,
   /// The node of the actor to be registered knows no resolver of that name.
   unknown_resolver,

@@ -55,8 +55,7 @@ caf::behavior owner(caf::event_based_actor*, const std::string& node) {
     [node](caf::get_atom) { return node; },
     [](const std::string& text) { say("told " + text); },
     [](const name_lost& what) {
-      say("lost-name " + what.name
-          + (what.conflict ? " conflict" : " replaced"));
+      say("lost-name " + what.name + (what.clash ? " clash" : " replaced"));
     },
   };
 }
