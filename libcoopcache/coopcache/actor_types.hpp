@@ -209,6 +209,9 @@ CAF_ADD_ATOM(coopcache_types, coopcache, lock_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, unlock_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, info_atom)
 CAF_ADD_ATOM(coopcache_types, coopcache, cancel_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, sync_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, add_peer_atom)
+CAF_ADD_ATOM(coopcache_types, coopcache, disconnect_atom)
 
 CAF_END_TYPE_ID_BLOCK(coopcache_types)
 
@@ -250,7 +253,8 @@ using cache_actor = caf::typed_actor<
 /// * unlock: resource, requester; `not_held` also if there is no sender;
 /// * cancel: resource, requester: ends the sender's last request that waits,
 ///   which is answered with `cancelled`; `not_held` if none does;
-/// * info.
+/// * info; sync: what to wait at most; add_peer: endpoint; disconnect: name of
+///   a node: as the functions of `registry`.
 using registry_actor = caf::typed_actor<
   caf::result<void>(register_atom, std::string, caf::strong_actor_ptr,
                     std::string),
@@ -263,7 +267,10 @@ using registry_actor = caf::typed_actor<
                              caf::timespan),
   caf::result<void>(unlock_atom, std::string, std::string),
   caf::result<void>(cancel_atom, std::string, std::string),
-  caf::result<registry_info>(info_atom)>;
+  caf::result<registry_info>(info_atom),
+  caf::result<void>(sync_atom, caf::timespan),
+  caf::result<void>(add_peer_atom, std::string),
+  caf::result<void>(disconnect_atom, std::string)>;
 
 /// What went wrong, from the answer to a message. For an error of CAF's:
 /// `timeout` if it is one of the request, else `shutting_down`, because the

@@ -298,14 +298,14 @@ status registry::give_back(const caf::strong_actor_ptr& client,
 status registry::sync(std::chrono::milliseconds deadline) const {
   if (actor::on_caf_thread())
     return failed(would_block(*core_, {}));
-  return wait_for<status>([&](auto done) {
-    core_->sync(deadline, [core = core_, done = std::move(done)](verdict how) {
-      auto failure = core->error_of(how, {}, errc::timeout);
-      if (failure && how == verdict::timed_out)
-        failure->reason = "the node and those that it is linked to are not in "
-                          "one view yet";
-      done(status_of(std::move(failure)));
-    });
+  return wait_for<status>(
+    [&](auto done) { start_sync(deadline, std::move(done)); });
+}
+
+void registry::start_sync(std::chrono::milliseconds deadline,
+                          status_done done) const {
+  core_->sync(deadline, [done = std::move(done)](auto failure) {
+    done(status_of(std::move(failure)));
   });
 }
 
@@ -318,12 +318,7 @@ status registry::add_peer(const std::string& endpoint) const {
 }
 
 status registry::disconnect(std::string_view node) const {
-  if (core_->disconnect(node))
-    return {};
-  if (core_->stopped())
-    return failed(gone(node));
-  return failed(core_->make_error(errc::unknown_node,
-                                  "no link to a node of that name", node));
+  return status_of(core_->disconnect(node));
 }
 
 registry_actor registry::actor() const {

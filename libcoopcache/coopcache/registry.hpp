@@ -515,6 +515,14 @@ public:
   /// all names are known here. Errors: `timeout`, `no_majority`.
   status sync(std::chrono::milliseconds deadline) const;
 
+  template <detail::event_actor Self>
+  auto sync(Self* self, std::chrono::milliseconds deadline) const {
+    auto start = [core = *this, self, deadline](auto f) {
+      core.start_sync(deadline, core.deliver<status>(self, std::move(f)));
+    };
+    return detail::pending_answer{std::move(start)};
+  }
+
   /// What this node knows at the moment, without locks of `lock_scope::local`;
   /// after the shutdown only what it is itself.
   [[nodiscard]] registry_info info() const;
@@ -557,6 +565,7 @@ private:
   void start_remove_from(const std::string& name,
                          const caf::strong_actor_ptr& who,
                          status_done done) const;
+  void start_sync(std::chrono::milliseconds deadline, status_done done) const;
   /// Returns what takes the request back.
   std::function<void()> start_lock(const std::string& resource,
                                    lock_options options,

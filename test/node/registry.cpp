@@ -697,7 +697,43 @@ TEST_CASE("everything can be had by message, and the sender is the holder") {
   actor::request(&*self, r, 5s, unlock_atom_v, std::string{"r"},
                  std::string{"s"})
     .receive([] {}, fail);
+  actor::request(&*self, r, 5s, sync_atom_v, caf::timespan{5s})
+    .receive([] {}, fail);
+  actor::request(&*self, r, 5s, add_peer_atom_v, std::string{"127.0.0.1:1"})
+    .receive(nothing, refused(errc::unknown_node));
+  actor::request(&*self, r, 5s, disconnect_atom_v, std::string{"nobody"})
+    .receive(nothing, refused(errc::unknown_node));
   end(b);
+}
+
+TEST_CASE("peers come and go by message") {
+  host h;
+  const auto started = [](const std::string& name) {
+    config cfg;
+    cfg.node.name = name;
+    cfg.node.listen = "127.0.0.1:0";
+    return node{cfg};
+  };
+  const node one = started("one"), two = started("two");
+  const auto r = one.registry();
+  REQUIRE(r.sync(10s));
+  caf::scoped_actor self{h.sys};
+  const auto fail = [](const caf::error& e) { FAIL(to_string(e)); };
+  const auto members = [&] { return r.info().members.size(); };
+  actor::request(&*self, r.actor(), 5s, add_peer_atom_v,
+                 two.registry().endpoint())
+    .receive([] {}, fail);
+  CHECK(eventually([&] { return members() == 2; }));
+  actor::request(&*self, r.actor(), 20s, sync_atom_v, caf::timespan{10s})
+    .receive([] {}, fail);
+  std::promise<bool> synced;
+  h.with([&](auto* a) {
+    r.sync(a, 10s).then([&](const status& s) { synced.set_value(bool{s}); });
+  });
+  CHECK(synced.get_future().get());
+  actor::request(&*self, r.actor(), 5s, disconnect_atom_v, std::string{"two"})
+    .receive([] {}, fail);
+  CHECK(eventually([&] { return members() == 1; }));
 }
 
 TEST_CASE("a lock by message without a requester is the sender's alone") {

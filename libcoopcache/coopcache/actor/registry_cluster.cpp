@@ -32,7 +32,7 @@ void registry_core::answer_syncs(const cluster::clocks& at) {
 }
 
 void registry_core::sync(std::chrono::milliseconds deadline,
-                         std::function<void(cluster::verdict)> done) {
+                         std::function<void(std::optional<error>)> done) {
   turn([&](auto&, const auto& at) {
     syncs_.push_back(
       {core::later(at.now, core::clamped(deadline)), std::move(done)});
@@ -41,7 +41,11 @@ void registry_core::sync(std::chrono::milliseconds deadline,
 }
 
 void registry_core::perform(const synced_up& what) {
-  what.done(what.how);
+  auto failure = error_of(what.how, {}, errc::timeout);
+  if (failure && what.how == cluster::verdict::timed_out)
+    failure->reason = "the node and those that it is linked to are not in one "
+                      "view yet";
+  what.done(std::move(failure));
 }
 
 registry_info registry_core::info() const {
@@ -119,20 +123,22 @@ std::optional<error> registry_core::add_peer(const std::string& endpoint) {
   return std::nullopt;
 }
 
-bool registry_core::disconnect(std::string_view name) {
-  const auto net = network();
-  if (net == nullptr)
-    return false;
+std::optional<error> registry_core::disconnect(std::string_view name) {
+  if (stopped())
+    return make_error(errc::shutting_down, "the node has shut down", name);
   std::optional<core::node_id> peer;
-  {
+  const auto net = network();
+  if (net != nullptr) {
     const std::lock_guard guard{tables_mutex_};
     for (const auto& [id, one] : links_)
       if (id.name == name)
         peer = id;
   }
-  if (peer)
-    net->disconnect(*peer);
-  return peer.has_value();
+  if (!peer)
+    return make_error(errc::unknown_node, "no link to a node of that name",
+                      name);
+  net->disconnect(*peer);
+  return std::nullopt;
 }
 
 } // namespace coopcache::actor

@@ -198,14 +198,12 @@ public:
   /// Calls `done` as soon as the node and all that it is linked to are in one
   /// view, and it has all names; at the deadline at the latest.
   void sync(std::chrono::milliseconds deadline,
-            std::function<void(cluster::verdict)> done);
+            std::function<void(std::optional<error>)> done);
 
   [[nodiscard]] registry_info info() const;
 
   std::optional<error> add_peer(const std::string& endpoint);
-
-  /// False if there is no link to a node of that name.
-  bool disconnect(std::string_view name);
+  std::optional<error> disconnect(std::string_view name);
 
   /// Where this node can be dialled; empty if it is alone for good.
   [[nodiscard]] const std::string& endpoint() const noexcept {
@@ -257,7 +255,7 @@ private:
 
   /// `sync` is over.
   struct synced_up {
-    std::function<void(cluster::verdict)> done;
+    std::function<void(std::optional<error>)> done;
     cluster::verdict how = cluster::verdict::done;
   };
 
@@ -294,7 +292,7 @@ private:
 
   struct pending_sync {
     core::instant deadline;
-    std::function<void(cluster::verdict)> done;
+    std::function<void(std::optional<error>)> done;
   };
 
   /// An actor of this process that has a name, or is to get one.

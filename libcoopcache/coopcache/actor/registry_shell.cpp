@@ -66,6 +66,12 @@ std::optional<locker> sender_of(Self* self, registry_core& core,
                 requester.empty() ? core.requester_of(client) : requester};
 }
 
+caf::result<void> result_of(const std::optional<error>& failure) {
+  if (failure)
+    return to_caf(*failure);
+  return {};
+}
+
 caf::error no_sender(const registry_core& core, const std::string& resource) {
   return to_caf(core.make_error(errc::not_held,
                                 "the message has no sender, who could hold a "
@@ -136,9 +142,7 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
       if (!who)
         return no_sender(*core, resource);
       const auto how = core->unlock(who->client, resource, who->requester);
-      if (const auto failure = core->error_of(how, resource))
-        return to_caf(*failure);
-      return {};
+      return result_of(core->error_of(how, resource));
     },
     [self, core](cancel_atom, const std::string& resource,
                  const std::string& requester) -> caf::result<void> {
@@ -152,6 +156,16 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
                                      resource));
     },
     [core](info_atom) { return core->info(); },
+    [self, core](sync_atom, caf::timespan deadline) {
+      core->sync(core::clamped(deadline), reply_to{self});
+      return caf::result<void>{caf::delegated<void>{}};
+    },
+    [core](add_peer_atom, const std::string& endpoint) {
+      return result_of(core->add_peer(endpoint));
+    },
+    [core](disconnect_atom, const std::string& node) {
+      return result_of(core->disconnect(node));
+    },
     [self](go_atom, const local_answer& what) -> caf::result<void> {
       if (what)
         what.as<shell_function>()(self);
