@@ -18,7 +18,7 @@ inline bool run(const std::string& command) {
 class lab {
 public:
   explicit lab(std::size_t hosts) : hosts_(hosts) {
-    good_ = run("ip netns add " + hub())
+    good_ = run("nft --version") && run("ip netns add " + hub())
             && run("ip -n " + hub() + " link add br0 type bridge")
             && run("ip -n " + hub() + " link set br0 up");
     for (std::size_t i = 0; good_ && i < hosts; ++i)
@@ -56,11 +56,12 @@ public:
     return {"/usr/bin/env", "ip", "netns", "exec", name(i)};
   }
 
-  /// Nothing goes from host `a` to host `b` any more, or does again.
+  /// What TCP sends from host `a` to host `b` is lost from now on, or gets
+  /// through again.
   void cut_one_way(std::size_t a, std::size_t b, bool is_cut = true) const {
-    if (!run("ip -n " + name(a) + " route " + (is_cut ? "add" : "del")
-             + " blackhole " + address(b) + "/32"))
-      throw std::runtime_error("cannot change the routes of " + name(a));
+    if (!filter(b, std::string{is_cut ? "add" : "delete"}
+                     + " element inet lab cut { " + address(a) + " }"))
+      throw std::runtime_error("cannot change what reaches " + name(b));
   }
 
   void cut(std::size_t a, std::size_t b, bool is_cut = true) const {
@@ -68,18 +69,13 @@ public:
     cut_one_way(b, a, is_cut);
   }
 
-  /// Each host loses so many of the packets that come to it; false if this
-  /// machine does not let us.
-  [[nodiscard]] bool lose(int percent) const {
-    bool good = true;
+  /// Each host loses so many of the packets that come to it.
+  void lose(int percent) const {
     for (std::size_t i = 0; i < hosts_; ++i)
-      good = good
-             && run("ip netns exec " + name(i)
-                    + " nft 'flush ruleset; table inet loss { chain incoming {"
-                      " type filter hook input priority 0;"
-                      " numgen random mod 100 < "
-                    + std::to_string(percent) + " drop; }; }'");
-    return good;
+      if (!filter(i, "flush chain inet lab loss; add rule inet lab loss"
+                     " numgen random mod 100 < "
+                       + std::to_string(percent) + " drop"))
+        throw std::runtime_error("cannot change what reaches " + name(i));
   }
 
   void cut_between(const std::vector<std::size_t>& left,
@@ -96,6 +92,10 @@ private:
     return result += std::to_string(::getpid());
   }
 
+  [[nodiscard]] bool filter(std::size_t i, const std::string& rules) const {
+    return run("ip netns exec " + name(i) + " nft '" + rules + "'");
+  }
+
   [[nodiscard]] bool plug(std::size_t i) const {
     const auto own = name(i);
     std::string port{"port"};
@@ -106,7 +106,13 @@ private:
            && run("ip -n " + own + " addr add " + address(i) + "/24 dev eth0")
            && run("ip -n " + own + " link set eth0 up")
            && run("ip -n " + own + " link set lo up")
-           && run("ip -n " + hub() + " link set " + port + " master br0 up");
+           && run("ip -n " + hub() + " link set " + port + " master br0 up")
+           && filter(i,
+                     "table inet lab {"
+                     " set cut { type ipv4_addr; };"
+                     " chain loss { };"
+                     " chain incoming { type filter hook input priority 0;"
+                     " ip saddr @cut meta l4proto tcp drop; jump loss; }; }");
   }
 
   std::size_t hosts_;
