@@ -438,6 +438,69 @@ TEST_CASE("the death of a node costs at most 10 N^2 messages") {
   }
 }
 
+TEST_CASE("who is cut off or frozen is out of the view in 2 s, for 10 N^2 "
+          "messages") {
+  for (const auto n : sizes{3, 6, 12})
+    for (const bool freezes : {true, false}) {
+      cluster_of c{n};
+      const auto quiet = c.w.messages();
+      c.w.run_for(2s);
+      const auto usual = c.w.messages() - quiet;
+      const auto before = c.w.messages();
+      const auto start = c.w.now();
+      if (freezes)
+        c.w.freeze(n - 1);
+      else
+        c.split(n - 1);
+      CHECK(
+        c.time_until([&] { return c.view(0).members.size() == n - 1; }, 2s));
+      c.w.run_until(start + 2s);
+      CHECK(c.w.messages() - before <= usual + 10 * n * n);
+    }
+}
+
+TEST_CASE("one broken link costs at most 10 N^2 messages") {
+  for (const auto n : sizes{3, 6, 12}) {
+    cluster_of c{n};
+    const auto quiet = c.w.messages();
+    c.w.run_for(3s);
+    const auto usual = c.w.messages() - quiet;
+    const auto before = c.w.messages();
+    c.cut_both(0, n - 1);
+    c.w.run_for(3s);
+    CHECK(c.view(0).members.size() == n - 1);
+    CHECK(c.w.messages() - before <= usual + 10 * n * n);
+  }
+}
+
+TEST_CASE("tokens grow when the whole cluster starts anew") {
+  cluster_of c{3};
+  std::uint64_t last = 0;
+  for (int round = 0; round < 5; ++round) {
+    for (std::size_t i = 0; i < 3; ++i) {
+      const auto got = c.quiet_lock(i, "r");
+      REQUIRE(c.got(got));
+      CHECK(c.tokens[got] > last);
+      last = c.tokens[got];
+      c.unlock(got);
+      c.w.run_for(5ms);
+    }
+    for (std::size_t i = 0; i < 3; ++i)
+      c.w.crash(i);
+    c.w.restart(2); // one alone at first
+    c.w.run_for(5s);
+    const auto got = c.quiet_lock(2, "r");
+    REQUIRE(c.got(got));
+    CHECK(c.tokens[got] > last);
+    last = c.tokens[got];
+    c.unlock(got);
+    c.w.restart(0);
+    c.w.restart(1);
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    c.w.run_for(10ms);
+  }
+}
+
 TEST_CASE("500 joins and losses leave nothing behind") {
   cluster_of c{3};
   c.put(0, "a");
@@ -745,7 +808,7 @@ TEST_CASE("when a holder's node is killed the next waiter has it in 20 ms") {
   CHECK(*took <= 20ms);
 }
 
-TEST_CASE("when a holder's client is gone the next waiter has it in 3 ms") {
+TEST_CASE("when a holder's client is gone the next waiter has it in 2 ms") {
   cluster_of c{3};
   const auto r = c.resource_at(0);
   const auto holder = c.quiet_lock(2, r);
@@ -753,7 +816,7 @@ TEST_CASE("when a holder's client is gone the next waiter has it in 3 ms") {
   c.w.client_gone(2, holder);
   const auto took = c.time_until([&] { return c.got(waiter); });
   REQUIRE(took);
-  CHECK(*took <= 3ms);
+  CHECK(*took <= 2ms); // a message takes 1 ms at most
 }
 
 TEST_CASE("two holders at a heal: the greater token stays, the other is told") {

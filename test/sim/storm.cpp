@@ -32,18 +32,14 @@ public:
     world_.run_for(2s);
     const auto end = world_.now() + 10s + some(10s);
     schedule_faults(end);
-    while (world_.now() < end) {
-      world_.run_for(100ms);
-      locks_.on_time(world_);
-      names_.on_time(world_);
-    }
+    run_until(end);
     if (dice_.one_in(2)) {
       const auto sides = partition(4s);
       keepers_ = (sides & 1) != 0 ? sides : ~std::uint64_t{0};
-      world_.run_for(4s);
+      run_until(world_.now() + 4s);
     }
     calm();
-    world_.run_for(10s);
+    run_until(world_.now() + 10s);
     locks_.one_holder(world_);
     for (int i = 0; !lock_witness::unheld(world_).empty(); ++i) {
       if (i == 10)
@@ -54,8 +50,7 @@ public:
     keepers_ = 0;
     working_ = false;
     finish_clients();
-    world_.run_for(12s);
-    locks_.on_time(world_);
+    run_until(world_.now() + 12s);
     members_.at_rest(world_);
     names_.at_rest(world_);
     locks_.at_rest(world_);
@@ -108,12 +103,22 @@ private:
     weather s;
     if (seed % 7 == 1)
       s.proof = 500ms;
+    if (seed % 7 == 2)
+      s.proof = 24h; // whole hosts end: nobody hears of it
     if (dice_.one_in(3))
       s.loss = static_cast<unsigned>(1 + dice_.below(50));
     s.reorders = dice_.one_in(3);
     if (dice_.one_in(4))
       s.most = 20ms;
     return s;
+  }
+
+  void run_until(instant end) {
+    while (world_.now() < end) {
+      world_.run_for(100ms);
+      locks_.on_time(world_);
+      names_.on_time(world_);
+    }
   }
 
   nanos some(nanos most) {

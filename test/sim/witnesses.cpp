@@ -308,7 +308,8 @@ void name_witness::removing(const world& w, std::size_t node,
                             std::uint64_t request, const std::string& name) {
   const auto* const record = w.nodes()[node].machine->names().replica().find(
     name);
-  removals_[request] = {node, record == nullptr ? 0 : record->op, false};
+  removals_[request] = {node, record == nullptr ? 0 : record->op,
+                        w.now() + world::removal_time};
   if (record != nullptr)
     all_.at(record->op).maybe_removed = true;
 }
@@ -351,7 +352,7 @@ void name_witness::acted(const world& w, std::size_t node,
   } else if (const auto* const c = std::get_if<cluster::name_changed>(&what)) {
     auto& version = versions_[{node, c->name}];
     if (c->record.owner.actor == 0) {
-      version = 0;
+      version = 0; // an owner that was cut off comes back with its own
       check_loss(w, node, c->name);
       return;
     }
@@ -430,6 +431,9 @@ void name_witness::on_time(const world& w) const {
     require(one.answered || !w.is_up(one.node)
               || w.now() <= one.wish.deadline + 1ms,
             "a name wish is open after its deadline");
+  for (const auto& [request, one] : removals_)
+    require(one.answered || !w.is_up(one.node) || w.now() <= one.deadline + 1ms,
+            "a removal is open after its deadline");
 }
 
 void name_witness::at_rest(const world& w) const {
@@ -444,6 +448,8 @@ void name_witness::at_rest(const world& w) const {
             "at rest replicas differ: " + name_of(w, i));
     require(m.names().synced(), "at rest a node is not synced");
     require(m.names().pending() == 0, "at rest a name request is open");
+    require(m.home_names().pending() == 0,
+            "at rest a home is at work on a name: " + name_of(w, i));
   }
   if (all == nullptr)
     return;

@@ -153,6 +153,7 @@ private:
   struct removal {
     std::size_t node;
     std::uint64_t target; ///< the registration that was seen; 0: none
+    instant deadline;
     bool answered = false;
   };
 

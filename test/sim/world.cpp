@@ -352,7 +352,7 @@ void world::put(std::size_t index, cluster::name_wish wish) {
 
 void world::remove(std::size_t index, std::uint64_t request,
                    const std::string& name) {
-  const auto deadline = on_clock_of(index, now_ + 5s);
+  const auto deadline = on_clock_of(index, now_ + removal_time);
   turn(index, [&](auto& m, const auto& c) {
     return m.remove(request, name, {}, deadline, c);
   });

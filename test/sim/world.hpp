@@ -90,6 +90,8 @@ public:
     run_until(now_ + time);
   }
 
+  static constexpr std::chrono::seconds removal_time{5};
+
   // -- faults -----------------------------------------------------------------
 
   void crash(std::size_t node);
@@ -125,6 +127,7 @@ public:
   void cancel(std::size_t node, std::uint64_t request);
   void client_gone(std::size_t node, std::uint64_t client);
   void put(std::size_t node, cluster::name_wish wish);
+  /// Is to be answered within `removal_time`.
   void remove(std::size_t node, std::uint64_t request, const std::string& name);
   void owner_gone(std::size_t node, std::uint64_t actor);
   void resolved(std::size_t node, std::uint64_t question,

@@ -81,6 +81,11 @@ public:
   /// other, so that none waits for its turn in that time.
   static constexpr std::chrono::seconds resolver_time{1};
 
+  /// Names at which something is to be done.
+  [[nodiscard]] std::size_t pending() const noexcept {
+    return claims_.size() + works_.size() + disputes_.size();
+  }
+
 private:
   struct item {
     core::node_id from;

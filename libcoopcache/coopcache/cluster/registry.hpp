@@ -116,6 +116,10 @@ public:
     return name_client_;
   }
 
+  [[nodiscard]] const name_home& home_names() const noexcept {
+    return name_home_;
+  }
+
   [[nodiscard]] const channels& traffic() const noexcept {
     return channels_;
   }
