@@ -7,8 +7,11 @@ namespace coopcache {
 
 enum class log_level { info, warning, error };
 
-/// Takes one line of the library's log, without a line end. Called from any
-/// thread, one call at a time; must not throw and must not call the library.
+/// Takes one line of the library's log, without a line end. Called by a thread
+/// of the library's that does nothing else, and by the one that shuts a node
+/// down; one call at a time, in order. One that is slow holds nobody up, but of
+/// more than 1000 lines that wait the latest are lost, which is logged. Must
+/// not throw, and must not call the library.
 using log_sink = std::function<void(log_level level, std::string_view line)>;
 
 } // namespace coopcache

@@ -43,6 +43,7 @@ TEST_CASE(
     CHECK(c.stats().entries == 0);
   }
   CHECK(c.stats().refused == static_cast<std::uint64_t>(runs));
+  static_cast<void>(n->shutdown());
   CHECK(n.log().size() == 1);
   CHECK(n.log().at(0).find("memory_limit of 1000 B") != std::string::npos);
 }
@@ -60,6 +61,7 @@ TEST_CASE("memory_limit 0 stores nothing and still coalesces") {
   const auto put = c.put("k", "v");
   CHECK(put.error().code == errc::no_room);
   CHECK(put.error().key == "k");
+  static_cast<void>(n->shutdown());
   CHECK(n.log().empty()); // it was asked for
 }
 

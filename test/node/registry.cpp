@@ -706,6 +706,35 @@ TEST_CASE("everything can be had by message, and the sender is the holder") {
   end(b);
 }
 
+TEST_CASE("a sink that hangs holds nobody up") {
+  static gate hold; // a thread of the log is left at it
+  const auto cfg = [](const std::string& name) {
+    config result;
+    result.node.name = name;
+    result.node.listen = "127.0.0.1:0";
+    result.cluster.failure_detection = 300ms;
+    return result;
+  };
+  const node one{cfg("one")};
+  node two{cfg("two"), [](auto, auto) { hold.pass(); }};
+  const auto a = one.registry(), b = two.registry();
+  CHECK(b.add_peer(a.endpoint()));
+  hold.await_arrivals();
+  REQUIRE(eventually([&] { return b.info().members.size() == 2; }));
+  REQUIRE(a.sync(10s));
+  const auto view = a.info().view;
+  std::this_thread::sleep_for(1s);
+  for (int i = 0; i < 2000; ++i) // each is one line of the log
+    b.add_resolver("exit", {});
+  CHECK(b.lock("r"));
+  CHECK(a.info().view == view);
+  const auto report = two.shutdown();
+  REQUIRE(report.left_behind.size() == 1);
+  CHECK(report.left_behind[0].find("the sink") != std::string::npos);
+  CHECK(report.left_behind[0].find("still runs") != std::string::npos);
+  hold.open();
+}
+
 TEST_CASE("peers come and go by message") {
   host h;
   const auto started = [](const std::string& name) {

@@ -30,6 +30,9 @@ constexpr pool_options answer_pool{1, 16, 16, ~std::size_t{0},
 constexpr pool_options resolver_pool{16, 16, 0, ~std::size_t{0},
                                      std::chrono::milliseconds{0}};
 
+/// The sink takes one line after the other; one that hangs is left behind.
+constexpr pool_options line_pool{1, 0, 0, 1000, std::chrono::milliseconds{0}};
+
 /// Which loads of this process wait for which. Never destroyed: handles may
 /// outlive the statics of the program.
 struct waits {
@@ -49,7 +52,9 @@ node_core::node_core(caf::actor_system& sys_arg, const config& cfg_arg,
                      log_sink log)
   : sys(sys_arg), cfg(cfg_arg), loads(sys_arg, load_pool(cfg_arg.node)),
     answers(sys_arg, answer_pool), resolvers(sys_arg, resolver_pool),
-    log_(log ? std::move(log) : log_sink{log_to_stderr}) {
+    lines_(sys_arg, line_pool),
+    sink_(std::make_shared<const log_sink>(log ? std::move(log)
+                                               : log_sink{log_to_stderr})) {
 }
 
 void node_core::start() {
@@ -128,8 +133,14 @@ std::vector<std::string> node_core::shutdown() {
     result.insert(result.end(), others.begin(), others.end());
   for (auto& line : result) {
     line += " still runs and was left behind";
-    this->log(log_level::error, line);
+    log(log_level::error, line);
   }
+  auto logged = lines_.shutdown(std::chrono::milliseconds{100});
+  if (logged.running.empty())
+    for (const auto& each : logged.dropped)
+      each->run();
+  for (auto& line : logged.running)
+    result.push_back(line + " still runs and was left behind");
   return result;
 }
 
@@ -149,12 +160,31 @@ void node_core::end_wait(std::uint64_t waiter, std::uint64_t target) noexcept {
   all.graph.remove(waiter, target);
 }
 
+job_ptr node_core::line_of(log_level level, std::string_view line) const {
+  return make_job("the sink of the log",
+                  [sink = sink_, level, text = std::string{line}] {
+                    try {
+                      (*sink)(level, text);
+                    } catch (...) {
+                      return; // there is nobody to tell
+                    }
+                  });
+}
+
 void node_core::log(log_level level, std::string_view line) noexcept {
-  const std::lock_guard guard{log_mutex_};
   try {
-    log_(level, line);
+    if (const auto lost = lost_lines_.exchange(0); lost != 0) {
+      auto note = line_of(log_level::warning,
+                          "the sink of the log is too slow: "
+                            + std::to_string(lost) + " lines were lost");
+      if (lines_.submit(next_load(), note))
+        lost_lines_ += lost;
+    }
+    auto work = line_of(level, line);
+    if (lines_.submit(next_load(), work))
+      ++lost_lines_;
   } catch (...) {
-    return;
+    ++lost_lines_;
   }
 }
 

@@ -10,7 +10,9 @@
 
 #include <caf/fwd.hpp>
 
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -60,7 +62,7 @@ public:
                                        std::uint64_t target);
   static void end_wait(std::uint64_t waiter, std::uint64_t target) noexcept;
 
-  /// What the sink throws is lost: there is nobody to tell.
+  /// Never waits for the sink.
   void log(log_level level, std::string_view line) noexcept;
 
   /// Asks for a tick at `at`. No effect after the shutdown.
@@ -74,9 +76,11 @@ public:
 
 private:
   core::instant tick(core::instant now);
+  [[nodiscard]] job_ptr line_of(log_level level, std::string_view line) const;
 
-  std::mutex log_mutex_;
-  log_sink log_;
+  worker_pool lines_; ///< of the log
+  std::shared_ptr<const log_sink> sink_;
+  std::atomic<std::size_t> lost_lines_{0};
   std::mutex caches_mutex_;
   std::map<std::string, std::shared_ptr<cache_core>> caches_;
   bool closed_ = false;
