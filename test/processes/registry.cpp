@@ -334,13 +334,25 @@ TEST_CASE("a frozen node is left out within two seconds, and comes back") {
 
 TEST_CASE("a host that blocks every thread of CAF's scheduler stays a member") {
   auto& all = three();
+  const auto resource = all.resource_at(0);
+  CHECK(all[0].ask("register old exit") == "ok");
+  CHECK(all[1].ask("keep old") == "ok");
   const auto before = all.log(1);
   CHECK(all[0].ask("block 10000") == "ok");
   const auto end = clock::now() + 10s;
-  while (clock::now() < end) {
+  while (clock::now() < end - 2s) {
     CHECK(all.is_in(1, {0, 1, 2}));
+    // Its registry works as well, also by message and for other nodes.
+    CHECK(all[0].ask("request " + resource + " 1000") == "ok");
+    CHECK(all[0].ask("register own exit") == "ok");
+    CHECK(all[0].ask("unregister own") == "ok");
+    CHECK(all[1].ask("adopt new 1000") == "ok");
+    CHECK(all[1].ask("unregister new") == "ok");
     std::this_thread::sleep_for(200ms);
   }
+  std::this_thread::sleep_until(end);
+  CHECK(all.is_in(1, {0, 1, 2}));
+  CHECK(all[0].ask("kill old") == "ok");
   CHECK(all.log(1) == before); // no view has come and gone
 }
 

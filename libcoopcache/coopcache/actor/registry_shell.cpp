@@ -179,7 +179,8 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
 shell_actor spawn_registry_shell(caf::actor_system& sys,
                                  std::shared_ptr<registry_core> core) {
   const std::weak_ptr<registry_core> weak = core;
-  auto result = sys.spawn(shell, std::move(core));
+  // A host that blocks all threads of the scheduler does not block this.
+  auto result = sys.spawn<caf::detached>(shell, std::move(core));
   respawn(result, weak, &registry_core::spawn_shell);
   return result;
 }
