@@ -242,7 +242,8 @@ using cache_actor = caf::typed_actor<
 /// * register, replace: name, actor, resolver. Answered within 30 s; whoever no
 ///   longer awaits the answer may find it done;
 /// * unregister: name, or name and the actor that is to have it; likewise;
-/// * whereis: the actor of a name, or a null pointer;
+/// * whereis: the actor of a name, or a null pointer; `not_synced` as long as
+///   the node does not know all names of the cluster;
 /// * lock: resource, requester (empty: the sender alone), and what to wait at
 ///   most, 0 for not at all (then within 30 s: the way there and back).
 ///   Answers with the fencing token. The sender holds

@@ -190,20 +190,8 @@ caf::strong_actor_ptr registry::find(std::string_view name) const {
   return core_->find(name);
 }
 
-status registry::unknown(std::string_view name) const {
-  if (core_->stopped())
-    return failed(gone(name));
-  if (core_->is_taken(name))
-    return failed(core_->make_error(errc::unknown_node,
-                                    "no link to the node of its owner now",
-                                    name));
-  return failed(core_->make_error(errc::unknown_name,
-                                  synced()
-                                    ? "nobody has the name"
-                                    : "nobody is known to have the name, and "
-                                      "this node is not synced "
-                                      "yet",
-                                  name));
+error registry::unknown(std::string_view name) const {
+  return core_->unknown(name);
 }
 
 void registry::add_resolver(

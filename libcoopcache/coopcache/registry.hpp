@@ -385,6 +385,15 @@ public:
     return caf::actor_cast<Handle>(find(name));
   }
 
+  /// The same, and why there is none. Errors: `unknown_name`, `not_synced`,
+  /// `unknown_node` (there is no link to the node of its owner now).
+  template <class Handle = caf::actor>
+  [[nodiscard]] reply<Handle> lookup(std::string_view name) const {
+    if (auto found = find(name))
+      return caf::actor_cast<Handle>(std::move(found));
+    return unknown(name);
+  }
+
   /// Whether all names of the cluster are known here. Before that, `whereis`
   /// does not find what others have registered.
   [[nodiscard]] bool synced() const noexcept;
@@ -392,13 +401,13 @@ public:
   /// Every name that is known here, sorted.
   [[nodiscard]] std::vector<std::string> names() const;
 
-  /// Sends a message without a sender to the actor of that name. Errors:
-  /// `unknown_name`, `unknown_node` (there is no link to its node now).
+  /// Sends a message without a sender to the actor of that name. Errors: those
+  /// of `lookup`.
   template <class... Ts>
   status send(std::string_view name, Ts&&... xs) const {
     const auto to = whereis<caf::actor>(name);
     if (!to)
-      return unknown(name);
+      return status{std::make_shared<const error>(unknown(name))};
     actor::post(to, std::forward<Ts>(xs)...);
     return {};
   }
@@ -553,7 +562,7 @@ private:
   [[nodiscard]] caf::actor_system* system() const noexcept;
   [[nodiscard]] error gone(std::string_view name) const;
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const;
-  [[nodiscard]] status unknown(std::string_view name) const;
+  [[nodiscard]] error unknown(std::string_view name) const;
   status put(std::string_view name, const caf::strong_actor_ptr& who,
              bool replace, name_options options) const;
   status remove_from(std::string_view name,

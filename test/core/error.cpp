@@ -9,11 +9,15 @@ using namespace coopcache;
 namespace {
 
 constexpr errc all_codes[] = {
-  errc::fetch_failed,      errc::timeout,     errc::no_loader,
-  errc::load_cycle,        errc::would_block, errc::queue_full,
-  errc::workers_exhausted, errc::backing_off, errc::broken_promise,
-  errc::key_too_large,     errc::no_room,     errc::wrong_type,
-  errc::shutting_down,
+  errc::fetch_failed,      errc::timeout,       errc::no_loader,
+  errc::load_cycle,        errc::would_block,   errc::queue_full,
+  errc::workers_exhausted, errc::backing_off,   errc::broken_promise,
+  errc::key_too_large,     errc::no_room,       errc::wrong_type,
+  errc::shutting_down,     errc::lock_taken,    errc::not_held,
+  errc::lock_lost,         errc::name_taken,    errc::unknown_name,
+  errc::owner_dead,        errc::unknown_node,  errc::no_majority,
+  errc::cancelled,         errc::name_too_long, errc::unknown_resolver,
+  errc::not_synced,
 };
 
 } // namespace
@@ -25,6 +29,8 @@ TEST_CASE("every code has a name of its own") {
     names.insert(to_string(code));
   }
   CHECK(names.size() == std::size(all_codes));
+  const auto next = static_cast<errc>(std::size(all_codes) + 1);
+  CHECK(to_string(next) == "unknown"); // they are all
   CHECK(to_string(static_cast<errc>(0)) == "unknown");
   CHECK(to_string(static_cast<errc>(200)) == "unknown");
 }

@@ -12,7 +12,10 @@
 
 #include <future>
 #include <memory>
+#include <netinet/in.h>
 #include <stdexcept>
+#include <sys/socket.h>
+#include <unistd.h>
 
 using namespace coopcache;
 using namespace coopcache::test;
@@ -165,7 +168,65 @@ TEST_CASE(
   CHECK(code_of(none) == errc::unknown_name);
   CHECK(to_string(none.error())
         == "unknown_name: nobody has the name (\"beta\", node \"solo\")");
+  const auto found = h.registry.lookup("alpha");
+  REQUIRE(found);
+  CHECK(*found == a);
+  const auto missing = h.registry.lookup("beta");
+  REQUIRE_FALSE(missing);
+  CHECK(to_string(missing.error()) == to_string(none.error()));
   end(a);
+}
+
+TEST_CASE("typed actors are found with their type") {
+  host h;
+  const auto own = h.registry.actor();
+  REQUIRE(h.registry.register_name("registry", own));
+  const registry_actor found = h.registry.whereis<registry_actor>("registry");
+  CHECK(found == own);
+  const auto same = h.registry.lookup<registry_actor>("registry");
+  REQUIRE(same);
+  CHECK(*same == own);
+  CHECK_FALSE(h.registry.whereis<registry_actor>("nobody"));
+}
+
+TEST_CASE("a node that has not joined yet says that it is not synced") {
+  // Takes connections, and never says anything.
+  const int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  auto* const address = reinterpret_cast<sockaddr*>(&at);
+  REQUIRE(bind(silent, address, size) == 0);
+  REQUIRE(listen(silent, 10) == 0);
+  REQUIRE(getsockname(silent, address, &size) == 0);
+  config cfg;
+  cfg.node.listen = "127.0.0.1:0";
+  cfg.nodes.emplace_back("127.0.0.1:");
+  cfg.nodes.back() += std::to_string(ntohs(at.sin_port));
+  cfg.cluster.join_timeout = 1h;
+  {
+    const node n{cfg};
+    const auto r = n.registry();
+    CHECK_FALSE(r.synced());
+    CHECK(code_of(r.send("a", 1)) == errc::not_synced);
+    const auto missing = r.lookup("a");
+    REQUIRE_FALSE(missing);
+    CHECK(to_string(missing.error())
+          == "not_synced: this node does not know all names of the cluster yet "
+             "(\"a\", node \"node\")");
+    CHECK_FALSE(r.whereis("a"));
+    CHECK(code_of(r.sync(50ms)) == errc::timeout);
+    caf::actor_system_config alone;
+    caf::actor_system sys{alone};
+    caf::scoped_actor self{sys};
+    actor::request(&*self, r.actor(), 5s, whereis_atom_v, std::string{"a"})
+      .receive([](const caf::strong_actor_ptr&) { FAIL("found"); },
+               [](const caf::error& e) {
+                 CHECK(to_error(e).code == errc::not_synced);
+               });
+  }
+  close(silent);
 }
 
 TEST_CASE("who is replaced is told") {

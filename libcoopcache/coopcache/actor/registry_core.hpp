@@ -166,6 +166,9 @@ public:
   }
 
   /// Whether somebody has the name, even if there is no way to him now.
+  /// Why `find` has found nothing.
+  [[nodiscard]] error unknown(std::string_view name) const;
+
   [[nodiscard]] bool is_taken(std::string_view name) const {
     return names_.has(name);
   }

@@ -263,6 +263,19 @@ bool registry_core::knows_resolver(const std::string& name) const {
   return is_own_resolver(name) || resolvers_.contains(name);
 }
 
+error registry_core::unknown(std::string_view name) const {
+  if (stopped())
+    return make_error(errc::shutting_down, "the node has shut down", name);
+  if (is_taken(name))
+    return make_error(errc::unknown_node,
+                      "no link to the node of its owner now", name);
+  if (!synced())
+    return make_error(errc::not_synced,
+                      "this node does not know all names of the cluster yet",
+                      name);
+  return make_error(errc::unknown_name, "nobody has the name", name);
+}
+
 void registry_core::add_resolver(const std::string& name, resolver_function f) {
   if (is_own_resolver(name)) {
     std::string

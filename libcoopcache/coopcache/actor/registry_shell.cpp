@@ -115,7 +115,16 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
                         removed(name));
       return caf::result<void>{caf::delegated<void>{}};
     },
-    [core](whereis_atom, const std::string& name) { return core->find(name); },
+    [core](whereis_atom,
+           const std::string& name) -> caf::result<caf::strong_actor_ptr> {
+      auto found = core->find(name);
+      if (found != nullptr)
+        return found;
+      auto why = core->unknown(name);
+      if (why.code == errc::not_synced)
+        return to_caf(why);
+      return caf::strong_actor_ptr{};
+    },
     [self, core](lock_atom, const std::string& resource,
                  const std::string& requester,
                  caf::timespan deadline) -> caf::result<std::uint64_t> {

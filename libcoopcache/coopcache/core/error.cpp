@@ -54,6 +54,8 @@ std::string_view to_string(errc code) noexcept {
       return "name_too_long";
     case errc::unknown_resolver:
       return "unknown_resolver";
+    case errc::not_synced:
+      return "not_synced";
   }
   return "unknown";
 }

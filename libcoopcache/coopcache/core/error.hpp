@@ -64,6 +64,9 @@ enum class errc : std::uint8_t {
   name_too_long,
   /// The node of the actor to be registered knows no resolver of that name.
   unknown_resolver,
+  /// The name is not known here, but this node does not know all names of the
+  /// cluster yet: it has not joined, or its view has just changed.
+  not_synced,
 };
 
 /// The name of a code as it stands in this header.
