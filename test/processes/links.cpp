@@ -375,6 +375,20 @@ TEST_CASE("a restart on the same address is another incarnation") {
   }
 }
 
+TEST_CASE("guests that come and go leave nothing behind") {
+  cluster all{{.nodes = 2}};
+  all.gather();
+  const auto heap_after = [&](int guests) {
+    all[1].say("guests " + std::to_string(guests));
+    CHECK(all[1].hear("guests", 60s) == "have left");
+    all.await_view({0, 1});
+    return std::stol(all[0].ask("heap"));
+  };
+  const auto before = heap_after(10);
+  const auto after = heap_after(20);
+  CHECK(after < before + 20 * 500); // bytes
+}
+
 TEST_CASE("flapping leaves no growth") {
   cluster all{{.nodes = 3}};
   all.gather();

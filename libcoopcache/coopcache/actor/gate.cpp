@@ -105,12 +105,24 @@ caf::io::scribe_ptr gate::adopt(descriptor socket) {
   return sys_.middleman().backend().new_scribe(socket.release());
 }
 
+namespace {
+
+caf::io::basp_broker& inside(const caf::actor& broker) {
+  return *static_cast<caf::io::basp_broker*>(
+    caf::actor_cast<caf::abstract_actor*>(broker));
+}
+
+} // namespace
+
 caf::strong_actor_ptr gate::find(const caf::node_id& where,
                                  std::uint64_t actor) const {
   // What the broker's own workers do with each handle in a message.
-  auto* const broker = static_cast<caf::io::basp_broker*>(
-    caf::actor_cast<caf::abstract_actor*>(broker_));
-  return broker->instance.proxies().get_or_put(where, actor);
+  return inside(broker_).instance.proxies().get_or_put(where, actor);
+}
+
+void gate::forget(const caf::node_id& where) const {
+  sys_.middleman().backend().post(
+    [broker = broker_, where] { inside(broker).spawn_servers.erase(where); });
 }
 
 void gate::forget_visitors() {

@@ -701,6 +701,7 @@ private:
   }
 
   void down(const caf::node_id& where) {
+    gate_.forget(where);
     const auto peer = peer_at(where);
     if (!peer)
       return;

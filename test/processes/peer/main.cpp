@@ -22,6 +22,7 @@
 #include <iostream>
 #include <iterator>
 #include <list>
+#include <malloc.h>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -404,7 +405,30 @@ private:
     answer(std::to_string(std::distance(begin(all), end(all))));
   }
 
+  // How many bytes this process has allocated.
+  void heap(std::istringstream&) {
+    answer(std::to_string(mallinfo2().uordblks));
+  }
+
+  // guests COUNT: so many nodes come here, one after the other, and leave.
+  void guests(std::istringstream& in) {
+    int count = 0;
+    in >> count;
+    for (; count > 0; --count) {
+      config guest;
+      guest.node.name = "guest ";
+      guest.node.name += std::to_string(++guests_);
+      guest.node.listen = "127.0.0.1:0";
+      guest.nodes = {registry_.endpoint()};
+      const node n{guest, [](auto, auto) {}};
+      if (!n.registry().sync(10s))
+        say("guests were not let in");
+    }
+    say("guests have left");
+  }
+
   caf::actor_system& sys_;
+  int guests_ = 0;
   std::string name_;
   node node_;
   registry registry_;
@@ -441,6 +465,8 @@ private:
     {"ask", [this](auto& in) { ask(in); }},
     {"block", [this](auto& in) { block(in); }},
     {"descriptors", [this](auto& in) { descriptors(in); }},
+    {"heap", [this](auto& in) { heap(in); }},
+    {"guests", [this](auto& in) { guests(in); }},
   };
 };
 
@@ -449,6 +475,7 @@ private:
 // peer CONFIGURATION: a file as an application has it.
 // peer --imposter=KIND PORT: see imposter.hpp.
 int main(int argc, char** argv) {
+  mallopt(M_ARENA_MAX, 1); // the one that can be asked about
   try {
     if (argc < 2) {
       std::cerr << "usage: " << argv[0]
