@@ -821,6 +821,44 @@ TEST_CASE("peers come and go by message") {
     r.sync(a, 10s).then([&](const status& s) { synced.set_value(bool{s}); });
   });
   CHECK(synced.get_future().get());
+  const auto other = two.registry();
+  const auto named = other.spawn_named("alpha", [](caf::event_based_actor*) {
+    return caf::behavior{[](int) {}};
+  });
+  CHECK(named);
+  auto held = other.lock("r");
+  REQUIRE(held);
+  auto waiting = std::async(std::launch::async, [&] { return r.lock("r"); });
+  lock_info lock;
+  CHECK(eventually([&] {
+    for (const auto& at : {r, other})
+      for (const auto& known : at.info().locks)
+        lock = known;
+    return lock.queue.size() == 1;
+  }));
+  CHECK(lock.resource == "r");
+  REQUIRE(lock.holders.size() == 1);
+  CHECK(lock.holders[0].requester == held->requester());
+  CHECK(lock.holders[0].node == "two");
+  CHECK(lock.holders[0].token == held->token());
+  CHECK(lock.queue[0].node == "one");
+  CHECK(lock.queue[0].token == 0);
+  const auto info = r.info();
+  CHECK(info.self.name == "one");
+  CHECK(info.endpoint == r.endpoint());
+  CHECK(info.view == other.info().view);
+  CHECK(info.members == std::vector{info.self, other.info().self});
+  REQUIRE(info.names.size() == 1);
+  CHECK(info.names[0].name == "alpha");
+  CHECK(info.names[0].node == "two");
+  REQUIRE(info.links.size() == 1);
+  CHECK(info.links[0].endpoint == other.endpoint());
+  CHECK(info.links[0].node == "two");
+  CHECK(info.links[0].configured);
+  CHECK(info.links[0].up);
+  CHECK(info.links[0].trouble.empty());
+  CHECK(held->unlock());
+  CHECK(waiting.get());
   actor::request(&*self, r.actor(), 5s, disconnect_atom_v, std::string{"two"})
     .receive([] {}, fail);
   CHECK(eventually([&] { return members() == 1; }));

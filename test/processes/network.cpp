@@ -69,9 +69,12 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
     auto& all = *f.nodes;
     CHECK(all[0].ask("register left notify") == "ok");
     CHECK(all[2].ask("register right notify") == "ok");
+    const auto rare = all.resource_at(1);
+    const auto cut = clock::now();
     f.net.cut_between(row.left, row.right);
     all.await_view(row.left);
     all.await_view(row.right);
+    CHECK(since(cut) <= 2000ms);
     // Each side has its own holder, and forgets the other's names.
     CHECK(lock(all, 0, "ours").starts_with("token"));
     CHECK(lock(all, 2, "theirs").starts_with("token"));
@@ -80,6 +83,7 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
     const auto register_all = [&](std::size_t notified, std::size_t others) {
       CHECK(all[notified].ask("register both notify") == "ok");
       CHECK(all[others].ask("register decided later") == "ok");
+      CHECK(all[others].ask("register " + rare + " rare") == "ok");
       for (const std::string kind : {"exit", "notify_all", "throws", "hangs"})
         CHECK(all[others].ask("register for-" + kind + ' ' + kind) == "ok");
     };
@@ -131,6 +135,9 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
                != std::string::npos;
       });
     }));
+    for (const auto i : row.all)
+      CHECK(within(5s, [&] { return all[i].ask("ask " + rare) == "none"; }));
+    CHECK(logs(all, 1, "the resolver \"rare\" is not known here"));
     CHECK(all[2].ask("lives for-exit") == "ended");
     CHECK(all[0].ask("lives decided") == "lives");
     all[0].ask("unlock ours");

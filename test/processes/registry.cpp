@@ -221,6 +221,22 @@ TEST_CASE("a lock is handed over from node to node, in order") {
   await_queue(all, 1, resource, "0 0");
 }
 
+TEST_CASE("who names one requester holds a lock together, on several nodes") {
+  auto& all = three();
+  const auto resource = all.resource_at(1);
+  all[0].say("lock one " + resource + " shared 20000");
+  static_cast<void>(token(all[0].hear("one")));
+  all[2].say("lock two " + resource + " shared 20000");
+  static_cast<void>(token(all[2].hear("two")));
+  all[1].say("lock other " + resource + " - 20000");
+  await_queue(all, 1, resource, "2 1");
+  CHECK(all[0].ask("unlock one") == "unlocked");
+  await_queue(all, 1, resource, "1 1");
+  CHECK(all[2].ask("unlock two") == "unlocked");
+  static_cast<void>(token(all[1].hear("other")));
+  CHECK(all[1].ask("unlock other") == "unlocked");
+}
+
 TEST_CASE("a lock is asked for by message, with any deadline") {
   auto& all = three();
   const auto resource = all.resource_at(1);

@@ -86,6 +86,8 @@ public:
                               const caf::strong_actor_ptr&) {
                              return survivor::second;
                            });
+    if (name_ != "n1")
+      registry_.add_resolver("rare", [](auto&&...) { return survivor::first; });
     registry_.add_resolver("throws", [](auto&&...) -> survivor { throw 1; });
     registry_.add_resolver("hangs", [](auto&&...) -> survivor {
       for (;;)
