@@ -2,6 +2,7 @@
 
 #include "imposter.hpp"
 
+#include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/wire.hpp"
 #include "coopcache/cluster/greeting.hpp"
 
@@ -37,8 +38,10 @@ caf::behavior newer(caf::event_based_actor* self) {
     cluster::greeting mine;
     mine.protocol = cluster::protocol_version + 1;
     mine.self = {"newer", 1};
-    self->send(caf::actor_cast<caf::actor>(self->current_sender()),
-               caf::forward_atom_v, actor::encode(mine));
+    actor::post_as(caf::actor_cast<caf::actor>(self),
+                   caf::actor_cast<caf::strong_actor_ptr>(
+                     self->current_sender()),
+                   caf::forward_atom_v, actor::encode(mine));
   }};
 }
 
