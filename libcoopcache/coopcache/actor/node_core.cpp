@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <iostream>
 #include <stdexcept>
 #include <utility>
@@ -135,13 +136,21 @@ std::vector<std::string> node_core::shutdown() {
     line += " still runs and was left behind";
     log(log_level::error, line);
   }
-  auto logged = lines_.shutdown(std::chrono::milliseconds{100});
-  if (logged.running.empty())
-    for (const auto& each : logged.dropped)
-      each->run();
-  for (auto& line : logged.running)
-    result.push_back(line + " still runs and was left behind");
+  if (!end_log())
+    result.emplace_back("the sink of the log still runs and was left behind");
   return result;
+}
+
+bool node_core::end_log() {
+  constexpr std::chrono::seconds patience{1};
+  std::promise<void> last;
+  auto written = last.get_future();
+  auto mark = make_job("the sink of the log",
+                       [done = std::make_shared<std::promise<void>>(
+                          std::move(last))] { done->set_value(); });
+  if (!lines_.submit(next_load(), mark))
+    written.wait_for(patience);
+  return lines_.shutdown(patience).running.empty();
 }
 
 std::uint64_t node_core::next_load() noexcept {

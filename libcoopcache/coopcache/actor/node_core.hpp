@@ -76,6 +76,8 @@ public:
 
 private:
   core::instant tick(core::instant now);
+  /// False if the sink hangs.
+  bool end_log();
   [[nodiscard]] job_ptr line_of(log_level level, std::string_view line) const;
 
   worker_pool lines_; ///< of the log
