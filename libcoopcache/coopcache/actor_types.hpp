@@ -242,8 +242,9 @@ using cache_actor = caf::typed_actor<
 /// * register, replace: name, actor, resolver. Answered within 30 s; whoever no
 ///   longer awaits the answer may find it done;
 /// * unregister: name, or name and the actor that is to have it; likewise;
-/// * whereis: the actor of a name, or a null pointer; `not_synced` as long as
-///   the node does not know all names of the cluster;
+/// * whereis: the actor of a name; a null pointer if nobody has it, or if there
+///   is no link to its node now; `not_synced` if it is not found, and the node
+///   does not know all names of the cluster yet;
 /// * lock: resource, requester (empty: the sender alone), and what to wait at
 ///   most, 0 for not at all (then within 30 s: the way there and back).
 ///   Answers with the fencing token. The sender holds

@@ -190,8 +190,8 @@ caf::strong_actor_ptr registry::find(std::string_view name) const {
   return core_->find(name);
 }
 
-error registry::unknown(std::string_view name) const {
-  return core_->unknown(name);
+error registry::unknown(std::string_view name, bool was_synced) const {
+  return core_->unknown(name, was_synced);
 }
 
 void registry::add_resolver(

@@ -389,9 +389,10 @@ public:
   /// `unknown_node` (there is no link to the node of its owner now).
   template <class Handle = caf::actor>
   [[nodiscard]] reply<Handle> lookup(std::string_view name) const {
+    const bool was_synced = synced();
     if (auto found = find(name))
       return caf::actor_cast<Handle>(std::move(found));
-    return unknown(name);
+    return unknown(name, was_synced);
   }
 
   /// Whether all names of the cluster are known here. Before that, `whereis`
@@ -405,10 +406,10 @@ public:
   /// of `lookup`.
   template <class... Ts>
   status send(std::string_view name, Ts&&... xs) const {
-    const auto to = whereis<caf::actor>(name);
+    const auto to = lookup(name);
     if (!to)
-      return status{std::make_shared<const error>(unknown(name))};
-    actor::post(to, std::forward<Ts>(xs)...);
+      return status{std::make_shared<const error>(to.error())};
+    actor::post(*to, std::forward<Ts>(xs)...);
     return {};
   }
 
@@ -562,7 +563,7 @@ private:
   [[nodiscard]] caf::actor_system* system() const noexcept;
   [[nodiscard]] error gone(std::string_view name) const;
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const;
-  [[nodiscard]] error unknown(std::string_view name) const;
+  [[nodiscard]] error unknown(std::string_view name, bool was_synced) const;
   status put(std::string_view name, const caf::strong_actor_ptr& who,
              bool replace, name_options options) const;
   status remove_from(std::string_view name,

@@ -177,6 +177,21 @@ TEST_CASE(
   end(a);
 }
 
+TEST_CASE("who has had a name stays within reach of other nodes") {
+  host h;
+  const auto taken = h.idle(), once = h.idle(), never = h.idle();
+  REQUIRE(h.registry.register_name("taken", taken));
+  REQUIRE(h.registry.register_name("x", once));
+  REQUIRE(h.registry.unregister_name("x"));
+  for (const auto& refused : {once, never})
+    CHECK(code_of(h.registry.register_name("taken", refused))
+          == errc::name_taken);
+  CHECK(h.sys.registry().get(once.id()) != nullptr);
+  CHECK(h.sys.registry().get(never.id()) == nullptr);
+  for (const auto& each : {taken, once, never})
+    end(each);
+}
+
 TEST_CASE("typed actors are found with their type") {
   host h;
   const auto own = h.registry.actor();
@@ -205,7 +220,10 @@ TEST_CASE("a node that has not joined yet says that it is not synced") {
   cfg.nodes.emplace_back("127.0.0.1:");
   cfg.nodes.back() += std::to_string(ntohs(at.sin_port));
   cfg.cluster.join_timeout = 1h;
-  {
+  caf::actor_system_config alone;
+  caf::actor_system sys{alone};
+  caf::scoped_actor self{sys};
+  { // It is given up after a second.
     const node n{cfg};
     const auto r = n.registry();
     CHECK_FALSE(r.synced());
@@ -216,10 +234,7 @@ TEST_CASE("a node that has not joined yet says that it is not synced") {
           == "not_synced: this node does not know all names of the cluster yet "
              "(\"a\", node \"node\")");
     CHECK_FALSE(r.whereis("a"));
-    CHECK(code_of(r.sync(50ms)) == errc::timeout);
-    caf::actor_system_config alone;
-    caf::actor_system sys{alone};
-    caf::scoped_actor self{sys};
+    CHECK(code_of(r.sync(1ms)) == errc::timeout);
     actor::request(&*self, r.actor(), 5s, whereis_atom_v, std::string{"a"})
       .receive([](const caf::strong_actor_ptr&) { FAIL("found"); },
                [](const caf::error& e) {
@@ -773,7 +788,7 @@ TEST_CASE("a sink that hangs holds nobody up") {
     config result;
     result.node.name = name;
     result.node.listen = "127.0.0.1:0";
-    result.cluster.failure_detection = 300ms;
+    result.cluster.failure_detection = 1s;
     return result;
   };
   const node one{cfg("one")};
@@ -784,7 +799,7 @@ TEST_CASE("a sink that hangs holds nobody up") {
   REQUIRE(eventually([&] { return b.info().members.size() == 2; }));
   REQUIRE(a.sync(10s));
   const auto view = a.info().view;
-  std::this_thread::sleep_for(1s);
+  std::this_thread::sleep_for(3s);
   for (int i = 0; i < 2000; ++i) // each is one line of the log
     b.add_resolver("exit", {});
   CHECK(b.lock("r"));

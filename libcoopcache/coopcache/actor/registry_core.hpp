@@ -165,10 +165,10 @@ public:
     return names_.find(name);
   }
 
-  /// Whether somebody has the name, even if there is no way to him now.
-  /// Why `find` has found nothing.
-  [[nodiscard]] error unknown(std::string_view name) const;
+  /// Why `find` has found nothing; `was_synced` before that.
+  [[nodiscard]] error unknown(std::string_view name, bool was_synced) const;
 
+  /// Whether somebody has the name, even if there is no way to him now.
   [[nodiscard]] bool is_taken(std::string_view name) const {
     return names_.has(name);
   }
@@ -290,7 +290,8 @@ private:
   struct pending_name {
     caf::actor_id owner = 0;
     name_done done;
-    bool stays = false; ///< it may get the name after its deadline
+    bool stays = false;     ///< it may get the name after its deadline
+    bool published = false; ///< the actor was for this one's sake
   };
 
   struct pending_sync {
@@ -367,7 +368,7 @@ private:
   [[nodiscard]] caf::strong_actor_ptr handle_of(const core::name_owner& owner);
   void hold(caf::actor_id actor, const caf::strong_actor_ptr& handle);
   [[nodiscard]] caf::strong_actor_ptr release(caf::actor_id actor);
-  void publish(const caf::strong_actor_ptr& who);
+  bool publish(const caf::strong_actor_ptr& who);
   void unpublish(const caf::strong_actor_ptr& who);
   [[nodiscard]] bool is_client(std::uint64_t client) const;
   void gone(std::uint64_t client, bool own);

@@ -24,8 +24,9 @@ void registry_core::put(name_call what, name_done done) {
   }
   {
     const std::lock_guard guard{tables_mutex_};
-    publish(what.owner);
-    puts_.emplace(request, pending_name{actor, std::move(done), what.replace});
+    const bool published = publish(what.owner);
+    puts_.emplace(request, pending_name{actor, std::move(done), what.replace,
+                                        published});
     hold(actor, what.owner);
   }
   turn([&](auto& machine, const auto& at) {
@@ -205,7 +206,7 @@ void registry_core::perform(const cluster::name_answer& what) {
     unused = release(at->second.owner);
     const bool is_over = what.how != cluster::verdict::done
                          && !at->second.stays;
-    if (unused != nullptr && is_over)
+    if (unused != nullptr && is_over && at->second.published)
       unpublish(unused);
     puts_.erase(at);
   }
@@ -263,13 +264,13 @@ bool registry_core::knows_resolver(const std::string& name) const {
   return is_own_resolver(name) || resolvers_.contains(name);
 }
 
-error registry_core::unknown(std::string_view name) const {
+error registry_core::unknown(std::string_view name, bool was_synced) const {
   if (stopped())
     return make_error(errc::shutting_down, "the node has shut down", name);
-  if (is_taken(name))
+  if (is_taken(name) && find(name) == nullptr)
     return make_error(errc::unknown_node,
                       "no link to the node of its owner now", name);
-  if (!synced())
+  if (!was_synced)
     return make_error(errc::not_synced,
                       "this node does not know all names of the cluster yet",
                       name);
@@ -388,11 +389,11 @@ caf::strong_actor_ptr registry_core::release(caf::actor_id actor) {
 // Other processes find it in CAF's registry, which keeps it alive: others may
 // have handles of it. So it stays there until it ends or the node leaves,
 // unless it never got a name, nor can get one. Both with `tables_mutex_`.
-void registry_core::publish(const caf::strong_actor_ptr& who) {
+bool registry_core::publish(const caf::strong_actor_ptr& who) {
   if (stopping_ || sys.registry().get(who->id()) != nullptr)
-    return;
+    return false;
   sys.registry().put(who->id(), who);
-  published_.insert(who->id());
+  return published_.insert(who->id()).second;
 }
 
 void registry_core::unpublish(const caf::strong_actor_ptr& who) {

@@ -117,10 +117,11 @@ shell_actor::behavior_type shell(shell_actor::pointer self,
     },
     [core](whereis_atom,
            const std::string& name) -> caf::result<caf::strong_actor_ptr> {
+      const bool was_synced = core->synced();
       auto found = core->find(name);
       if (found != nullptr)
         return found;
-      auto why = core->unknown(name);
+      const auto why = core->unknown(name, was_synced);
       if (why.code == errc::not_synced)
         return to_caf(why);
       return caf::strong_actor_ptr{};
