@@ -277,8 +277,9 @@ private:
     threads_.emplace_back([this, tag] {
       const std::lock_guard guard{mutex_};
       const auto& lock = held_.at(tag);
+      auto last = std::chrono::steady_clock::now(); // the stop may come next
       say(tag + " is watched");
-      for (auto last = std::chrono::steady_clock::now();;) {
+      for (;;) {
         const auto now = std::chrono::steady_clock::now();
         if (now - last > 1s)
           break;
