@@ -848,7 +848,7 @@ TEST_CASE("who was taken for dead by mistake comes back within 2 s") {
 TEST_CASE("two halves of one view never give the same token") {
   cluster_of c{4};
   std::size_t together = 0; // halves that grant with numbers of nearly one time
-  for (int round = 0; round < 200; ++round) {
+  for (std::size_t round = 0; round < 200; ++round) {
     const auto resource = numbered("r", round);
     c.split(2);
     REQUIRE(c.time_until(
