@@ -214,9 +214,14 @@ void world::close_link(std::size_t from, std::size_t to) {
   if (cuts_[from][to] || !runs(to))
     return;
   const auto id = nodes_[from].id;
-  later_at(to, delay(), [this, to, id] {
-    turn(to, [&](auto& m, const auto& c) { return m.unlinked(id, false, c); });
-  });
+  later_at(to, delay(), [this, to, id] { tell_unlinked(to, id, false); });
+}
+
+void world::tell_unlinked(std::size_t index, const core::node_id& peer,
+                          bool dead) {
+  ++nodes_[index].lost_links;
+  turn(index,
+       [&](auto& m, const auto& c) { return m.unlinked(peer, dead, c); });
 }
 
 // -- faults -------------------------------------------------------------------
@@ -240,29 +245,31 @@ void world::crash(std::size_t index) {
       continue;
     const auto id = n.id;
     unproven_[{other, index}] = id;
-    later_at(other,
-             std::max(arrivals_[index][other] - now_, delay()) + sky_.proof,
-             [this, other, index, id] {
-               const auto at = unproven_.find({other, index});
-               if (at != unproven_.end() && at->second == id)
-                 prove_death(other, index);
-             });
+    const auto seen = std::max(arrivals_[index][other] - now_, delay());
+    const auto is_unproven = [this, other, index, id] {
+      const auto at = unproven_.find({other, index});
+      return at != unproven_.end() && at->second == id;
+    };
+    later_at(other, seen, [this, other, id, is_unproven] {
+      if (is_unproven())
+        tell_unlinked(other, id, false);
+    });
+    later_at(other, seen + sky_.proof, [this, other, index, is_unproven] {
+      if (is_unproven())
+        prove_death(other, index);
+    });
   }
 }
 
 void world::prove_death(std::size_t to, std::size_t of) {
   const auto dead = unproven_.extract({to, of});
   if (!dead.empty())
-    turn(to, [&](auto& m, const auto& c) {
-      return m.unlinked(dead.mapped(), true, c);
-    });
+    tell_unlinked(to, dead.mapped(), true);
 }
 
 void world::take_for_dead(std::size_t index, std::size_t other) {
   close_link(index, other);
-  turn(index, [&](auto& m, const auto& c) {
-    return m.unlinked(nodes_[other].id, true, c);
-  });
+  tell_unlinked(index, nodes_[other].id, true);
 }
 
 void world::restart(std::size_t index) {

@@ -44,6 +44,7 @@ struct sim_node {
   instant tick_at = core::never;
   std::uint64_t life = 0; ///< counts starts
   std::size_t sent = 0;
+  std::size_t lost_links = 0; ///< that it was told of
 };
 
 /// Sees everything that happens, and throws `violation` when it must not.
@@ -187,6 +188,7 @@ private:
   void later_at(std::size_t node, nanos delay, std::function<void()> f);
   void dial_all();
   void connect(std::size_t a, std::size_t b);
+  void tell_unlinked(std::size_t node, const core::node_id& peer, bool dead);
   void prove_death(std::size_t to, std::size_t of);
   void close_link(std::size_t from, std::size_t to);
   [[nodiscard]] nanos delay();

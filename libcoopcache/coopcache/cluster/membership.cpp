@@ -61,6 +61,7 @@ void membership::linked(const core::node_id& who, const clocks& at,
   dead_.erase(who);
   auto& info = peers_[who];
   info.heard = at.now;
+  info.linked = true;
   recompute(at.now);
   send_beats(at.now, out);
   act(at, out);
@@ -74,7 +75,8 @@ void membership::unlinked(const core::node_id& who, bool dead, const clocks& at,
     lose(at_peer, true, at.now);
   else if (dead && installed_.has(who))
     note_dead(who);
-  // Else there may soon be another link; silence will tell.
+  else if (at_peer != peers_.end())
+    at_peer->second.linked = false; // silence will tell
   act(at, out);
 }
 

@@ -145,8 +145,10 @@ public:
   /// Nodes that can be talked to, without this one.
   [[nodiscard]] std::vector<core::node_id> links() const;
 
+  /// Whether there is a link to it now.
   [[nodiscard]] bool is_linked(const core::node_id& who) const {
-    return peers_.contains(who);
+    const auto at = peers_.find(who);
+    return at != peers_.end() && at->second.linked;
   }
 
   [[nodiscard]] core::instant next_wake() const noexcept;
@@ -158,6 +160,7 @@ private:
     std::uint64_t to_echo = 0; ///< its clock
     core::instant echoed{};    ///< when it last got an echo
     bool spoke = false;        ///< a beat has come
+    bool linked = true;        ///< else its link was lost, and may come back
     beat last;
   };
 
