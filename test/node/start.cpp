@@ -118,7 +118,7 @@ TEST_CASE("a port that is taken is told at the start") {
   cfg.node.listen = first.registry().endpoint();
   cfg.node.name = "second";
   const auto expected = "node \"second\": cannot listen on " + cfg.node.listen
-                        + ": the address is not this host's, or in use";
+                        + ": Address already in use";
   CHECK_THROWS_WITH_AS((node{cfg}), expected.c_str(), node_error);
 }
 

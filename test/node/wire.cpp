@@ -163,6 +163,14 @@ TEST_CASE("what is cut short or goes on is no message") {
   }
 }
 
+TEST_CASE("a packet has at most so many bodies as are sent in one") {
+  packet full;
+  full.bodies.resize(most_in_packet, states_ack{});
+  CHECK(decode(encode(message{full})));
+  full.bodies.emplace_back(states_ack{});
+  CHECK_FALSE(decode(encode(message{full})));
+}
+
 TEST_CASE("any bytes are safe, and what is understood is understood again") {
   for (const auto seed : test::seeds(20)) {
     CAPTURE(seed);

@@ -91,8 +91,8 @@ std::string gate::listen(const std::string& endpoint, const caf::actor& what,
   const auto fd = caf::io::network::new_tcp_acceptor_impl(port, host.c_str(),
                                                           true);
   if (!fd)
-    throw std::runtime_error("cannot listen on " + endpoint
-                             + ": the address is not this host's, or in use");
+    throw std::runtime_error("cannot listen on " + endpoint + ": "
+                             + why_not_to_listen(host, port));
   auto made = caf::make_counted<door>(backend, *fd, visitors_);
   port_ = made->port();
   post(broker_, caf::publish_atom_v, caf::io::doorman_ptr{std::move(made)},
@@ -116,27 +116,34 @@ caf::io::basp_broker& inside(const caf::actor& broker) {
 
 caf::strong_actor_ptr gate::find(const caf::node_id& where,
                                  std::uint64_t actor) const {
-  // What the broker's own workers do with each handle in a message.
+  // What the broker's own workers do with each handle in a message. Where one
+  // came from it notes for each thread, and never takes back.
+  inside(broker_).set_last_hop(nullptr);
   return inside(broker_).instance.proxies().get_or_put(where, actor);
 }
 
-void gate::forget(const caf::node_id& where) const {
-  sys_.middleman().backend().post(
-    [broker = broker_, where] { inside(broker).spawn_servers.erase(where); });
+void gate::forget_lost() const {
+  sys_.middleman().backend().post([broker = broker_] {
+    auto& basp = inside(broker);
+    std::erase_if(basp.spawn_servers, [&](const auto& entry) {
+      return !basp.instance.tbl().lookup_direct(entry.first);
+    });
+  });
 }
 
 void gate::forget_visitors() {
   visitors_->forget();
 }
 
-descriptor gate::take(const std::string& host, std::uint16_t port) {
+std::vector<descriptor> gate::take(const std::string& host,
+                                   std::uint16_t port) {
   const std::lock_guard guard{visitors_->mutex};
   auto& all = visitors_->all;
-  descriptor result;
+  std::vector<descriptor> result;
   std::erase_if(all, [&](auto& one) {
     if (one.port != port || one.host != host)
       return false;
-    result = std::move(one.socket);
+    result.push_back(std::move(one.socket));
     return true;
   });
   return result;

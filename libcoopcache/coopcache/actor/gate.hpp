@@ -34,8 +34,8 @@ public:
   std::string listen(const std::string& endpoint, const caf::actor& what,
                      const std::set<std::string>& messages);
 
-  /// Closes the listening socket, and waits until it is. Not for the context of
-  /// an actor that shares its thread with others.
+  /// Closes the listening socket, and waits until it is, for a second at most.
+  /// Not for the context of an actor that shares its thread with others.
   void close();
 
   /// CAF's broker, which takes sockets in.
@@ -46,10 +46,11 @@ public:
   /// A connected socket as the broker wants it.
   [[nodiscard]] caf::io::scribe_ptr adopt(descriptor socket);
 
-  /// The second descriptor of a connection, by the address of its other end;
-  /// empty if unknown. Each can be taken once, within some seconds; of several
-  /// the newest, for the others have failed.
-  [[nodiscard]] descriptor take(const std::string& host, std::uint16_t port);
+  /// The second descriptors of the connections to an address; none if unknown.
+  /// Each can be taken once, within some seconds. If there are several, CAF
+  /// uses one of them, and it does not say which.
+  [[nodiscard]] std::vector<descriptor> take(const std::string& host,
+                                             std::uint16_t port);
 
   /// Closes the second descriptors that were not taken in time. Thread-safe.
   void forget_visitors();
@@ -59,9 +60,9 @@ public:
   [[nodiscard]] caf::strong_actor_ptr find(const caf::node_id& where,
                                            std::uint64_t actor) const;
 
-  /// Has CAF forget a process that it has lost: it would keep 1.3 KB of each
-  /// one for ever. Thread-safe.
-  void forget(const caf::node_id& where) const;
+  /// Has CAF forget the processes to which it has no way any more: it would
+  /// keep 1.3 KB of each one for ever. Thread-safe.
+  void forget_lost() const;
 
 private:
   class door;

@@ -34,8 +34,11 @@ constexpr auto reject_pause = 5s;
 /// An endpoint that nobody configured is forgotten when it could not be reached
 /// for so long.
 constexpr auto memory = 10min;
+/// What strangers have left is cleared up each time that it has passed.
+constexpr auto tidy_pause = 5s;
 /// Longer ones are no endpoints.
 constexpr std::size_t longest_endpoint = 300;
+constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_reason = 1000;
 /// What both ends say of a link that was ended on request.
 constexpr const char* is_apart = "disconnected on request";
@@ -147,9 +150,10 @@ public:
     return wake_;
   }
 
-  /// Thread-safe.
-  void forget_visitors() {
+  /// Thread-safe. Programs that are no nodes come and go without a word.
+  void forget_strangers() {
     gate_.forget_visitors();
+    gate_.forget_lost();
   }
 
   void tick(core::instant now) {
@@ -162,7 +166,7 @@ public:
     std::erase_if(guests_, [&](auto& one) {
       if (now < one.second.end)
         return false;
-      one.second.socket.shut_down(); // else CAF lets nobody in from there
+      shut_down(one.second.sockets); // else CAF lets nobody in from there
       return true;
     });
     for (const auto& endpoint : dialer_->forget_before(now - memory))
@@ -210,11 +214,11 @@ public:
       sys_.registry().erase(one_per_system);
     gate_.close();
     for (auto& [peer, one] : links_)
-      one.socket.shut_down();
+      shut_down(one.sockets);
     for (auto& [endpoint, one] : dialling_)
       one.socket.shut_down();
     for (auto& [where, one] : guests_)
-      one.socket.shut_down();
+      shut_down(one.sockets);
     links_.clear();
     dialling_.clear();
     guests_.clear();
@@ -224,17 +228,18 @@ public:
   }
 
 private:
+  using descriptors = std::vector<descriptor>;
+
   struct connection {
     link to;
     std::string endpoint;
     std::set<std::string> aliases{}; ///< where it was dialled besides
-    descriptor socket{};             ///< to end it
+    descriptors sockets{};           ///< to end it
   };
 
   /// One that this node has dialled, until the greeting is answered.
   struct dialled {
     descriptor socket;
-    caf::node_id where;
     caf::strong_actor_ptr to;
     core::instant end;
   };
@@ -244,7 +249,7 @@ private:
     greeting theirs;
     caf::strong_actor_ptr to;
     core::instant end{};
-    descriptor socket{};
+    descriptors sockets{};
   };
 
   using connections = std::map<core::node_id, connection>;
@@ -347,17 +352,15 @@ private:
     const auto port = split_endpoint(endpoint).second;
     request(self_, gate_.broker(), connect_limit, caf::connect_atom_v,
             gate_.adopt(std::move(socket)), port)
-      .then([this, endpoint](const caf::node_id& where,
-                             const caf::strong_actor_ptr& to,
-                             const std::set<
-                               std::string>&) { greet(endpoint, where, to); },
+      .then([this,
+             endpoint](const caf::node_id&, const caf::strong_actor_ptr& to,
+                       const std::set<std::string>&) { greet(endpoint, to); },
             [this, endpoint](const caf::error& why) {
               give_up(endpoint, in_words(why));
             });
   }
 
-  void greet(const std::string& endpoint, const caf::node_id& where,
-             const caf::strong_actor_ptr& to) {
+  void greet(const std::string& endpoint, const caf::strong_actor_ptr& to) {
     const auto at = dialling_.find(endpoint);
     if (at == dialling_.end())
       return;
@@ -365,7 +368,6 @@ private:
       reject(endpoint, "a CAF program that is not a node of coopcache");
       return;
     }
-    at->second.where = where;
     at->second.to = to;
     at->second.end = table::precise_now() + greeting_limit;
     auto hello = from_.own;
@@ -502,6 +504,9 @@ private:
     auto why = cluster::mismatch(from_.own, theirs);
     if (!why.empty() || is_self(from))
       return why;
+    if (theirs.self.name.empty() || theirs.self.name.size() > longest_name)
+      return "its name has no bytes, or more than "
+             + std::to_string(longest_name);
     if (theirs.endpoint.empty() || theirs.endpoint.size() > longest_endpoint)
       return "its endpoint has no bytes, or more than "
              + std::to_string(longest_endpoint);
@@ -570,11 +575,11 @@ private:
     guests_.erase(at);
     // Another one may have come in since the hello, or this one was told off.
     if (const auto why = objection(from, mine.theirs); !why.empty()) {
-      mine.socket.shut_down();
+      shut_down(mine.sockets);
       refuse(mine.theirs, why);
       return;
     }
-    up(mine.theirs, from, std::move(mine.socket));
+    up(mine.theirs, from, std::move(mine.sockets));
   }
 
   [[nodiscard]] std::map<std::string, dialled>::iterator
@@ -594,7 +599,8 @@ private:
       dialling_.erase(at);
       dialer_->linked(endpoint); // in a way
       forget_endpoint(endpoint);
-      owner_.log(log_level::info, endpoint + " is this node itself");
+      owner_.log(log_level::info, core::printable(endpoint, longest_endpoint)
+                                    + " is this node itself");
       tell_probed();
     } else if (theirs.is == greeting::step::refuse || !why.empty()) {
       set_name(endpoint, theirs.self.name);
@@ -616,7 +622,7 @@ private:
   // -- links ------------------------------------------------------------------
 
   void up(const greeting& theirs, const caf::strong_actor_ptr& to,
-          descriptor socket) {
+          descriptors sockets) {
     const auto& peer = theirs.self;
     const auto& endpoint = theirs.endpoint;
     lay_to_rest(peer, endpoint);
@@ -626,8 +632,7 @@ private:
     auto& mine = links_[peer];
     mine.to = fresh;
     mine.endpoint = endpoint;
-    if (socket)
-      mine.socket = std::move(socket);
+    add(mine.sockets, std::move(sockets));
     know(to->node(), peer);
     lost_.erase(endpoint);
     std::erase_if(apart_, [&](const auto& one) {
@@ -637,7 +642,8 @@ private:
     meet(endpoint);
     dialer_->linked(endpoint);
     notes_.set_linked(endpoint, peer.name);
-    log(log_level::info, peer, "is linked, at " + endpoint);
+    log(log_level::info, peer,
+        "is linked, at " + core::printable(endpoint, longest_endpoint));
     sys_.monitor(to->node(), self_->address());
     find_socket(to->node());
     owner_.linked(fresh);
@@ -648,23 +654,30 @@ private:
     tell_probed();
   }
 
+  static void shut_down(const descriptors& all) {
+    for (const auto& one : all)
+      one.shut_down();
+  }
+
+  static void add(descriptors& to, descriptors all) {
+    std::move(all.begin(), all.end(), std::back_inserter(to));
+  }
+
   // To end the connection one day. Of two CAF may have kept the other.
   void find_socket(const caf::node_id& where) {
     request(self_, gate_.broker(), greeting_limit, caf::get_atom_v, where)
       .then(
         [this](const caf::node_id& at, const std::string& host,
                std::uint16_t port) {
-          auto socket = gate_.take(host, port);
-          if (!socket)
-            return;
+          auto sockets = gate_.take(host, port);
           const auto peer = peer_at(at);
           const auto waiting = guests_.find(at);
           if (peer)
-            links_.at(*peer).socket = std::move(socket);
+            add(links_.at(*peer).sockets, std::move(sockets));
           else if (waiting != guests_.end())
-            waiting->second.socket = std::move(socket);
+            add(waiting->second.sockets, std::move(sockets));
           else
-            socket.shut_down(); // it was given up meanwhile
+            shut_down(sockets); // it was given up meanwhile
         },
         [](const caf::error&) {});
   }
@@ -701,7 +714,7 @@ private:
   }
 
   void down(const caf::node_id& where) {
-    gate_.forget(where);
+    gate_.forget_lost();
     const auto peer = peer_at(where);
     if (!peer)
       return;
@@ -712,7 +725,7 @@ private:
   void end(connections::iterator at, const std::string& why) {
     const auto peer = at->first;
     const auto endpoint = at->second.endpoint;
-    at->second.socket.shut_down();
+    shut_down(at->second.sockets);
     const auto aliases = std::move(at->second.aliases);
     forget(at->second.to.where);
     links_.erase(at);
@@ -783,7 +796,10 @@ const std::string& links::endpoint() const noexcept {
 }
 
 void links::tick(core::instant now) {
-  body_->forget_visitors();
+  if (now >= tidy_at_) {
+    tidy_at_ = now + tidy_pause;
+    body_->forget_strangers();
+  }
   if (now >= body_->next_wake())
     body_->later([now](body& b) { b.tick(now); });
 }

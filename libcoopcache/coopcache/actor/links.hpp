@@ -37,7 +37,7 @@ struct link {
 };
 
 /// What the links of a node need, and whom they tell. Called in the context of
-/// the links' actor, but for `log`, which is thread-safe.
+/// the links' actor, but for what says otherwise.
 class links_owner {
 public:
   virtual ~links_owner() = default;
@@ -51,6 +51,7 @@ public:
   /// Whether that node has said that it leaves.
   [[nodiscard]] virtual bool leaves(const core::node_id& peer) = 0;
 
+  /// Mostly called by CAF's network thread. Thread-safe.
   virtual void received(const core::node_id& from, cluster::message what) = 0;
 
   /// Each configured peer is linked, or could not be.
@@ -62,6 +63,7 @@ public:
   /// `links::tick` is to be called then, if not before. Thread-safe.
   virtual void wake(core::instant at) = 0;
 
+  /// Thread-safe.
   virtual void log(log_level level, std::string_view line) noexcept = 0;
 };
 
@@ -100,7 +102,7 @@ public:
   /// Where this node can be dialled.
   [[nodiscard]] const std::string& endpoint() const noexcept;
 
-  /// To be called at `next_wake` at the latest.
+  /// To be called at `next_wake` at the latest, by one thread at a time.
   void tick(core::instant now);
 
   [[nodiscard]] core::instant next_wake() const noexcept;
@@ -131,6 +133,7 @@ private:
 
   std::shared_ptr<body> body_;
   bool is_started_ = false;
+  core::instant tidy_at_{};
   std::promise<void> started_; ///< the actor waits for it
   caf::actor actor_;
 };

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace coopcache::actor {
@@ -164,12 +165,38 @@ bool is_own(int fd) {
 
 } // namespace
 
+std::string why_not_to_listen(const std::string& host, std::uint16_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(),
+                                     &hints, &found);
+      code != 0)
+    return ::gai_strerror(code);
+  const descriptor fd{
+    ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  const int on = 1;
+  const bool good = fd
+                    && ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on,
+                                    sizeof on)
+                         == 0
+                    && ::bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0
+                    && ::listen(fd.get(), 1) == 0;
+  const int code = errno;
+  ::freeaddrinfo(found);
+  return good ? "it was in use a moment ago" : std::strerror(code);
+}
+
 class connector::loop {
 public:
   explicit loop(std::function<void(attempt)> report)
     : report_(std::move(report)),
-      wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      thread_([this] { run(); }) {
+      wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    if (!wake_)
+      throw std::system_error(errno, std::generic_category(),
+                              "no descriptor to dial with");
+    thread_ = std::thread{[this] { run(); }};
   }
 
   ~loop() {
@@ -193,6 +220,8 @@ public:
   }
 
 private:
+  static constexpr std::size_t most_at_once = 3;
+
   struct wish {
     std::string endpoint;
     clock::time_point end;
@@ -255,7 +284,19 @@ private:
     fail(what);
   }
 
+  // The first one may just be far away; the latest get through soonest after a
+  // cut.
+  void thin_out(const std::string& endpoint) {
+    std::vector<std::list<pending>::iterator> there;
+    for (auto at = running_.begin(); at != running_.end(); ++at)
+      if (at->endpoint == endpoint)
+        there.push_back(at);
+    if (there.size() >= most_at_once)
+      running_.erase(there[1]);
+  }
+
   void start(wish&& from) {
+    thin_out(from.endpoint);
     auto& what = running_.emplace_back();
     what.endpoint = std::move(from.endpoint);
     what.end = from.end;

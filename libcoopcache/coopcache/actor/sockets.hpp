@@ -61,6 +61,10 @@ split_endpoint(std::string_view endpoint);
 [[nodiscard]] std::string join_endpoint(std::string_view host,
                                         std::uint16_t port);
 
+/// The system's words for why nobody can listen there.
+[[nodiscard]] std::string why_not_to_listen(const std::string& host,
+                                            std::uint16_t port);
+
 /// What became of an attempt.
 struct attempt {
   enum class end : std::uint8_t {
@@ -80,6 +84,7 @@ struct attempt {
 class connector {
 public:
   /// `report` gets each attempt, on the connector's thread; it must not wait.
+  /// @throws std::system_error if there are too many descriptors.
   explicit connector(std::function<void(attempt)> report);
 
   /// Ends all attempts unreported.
@@ -88,7 +93,8 @@ public:
   connector(const connector&) = delete;
   connector& operator=(const connector&) = delete;
 
-  /// Starts an attempt, which ends after `limit`.
+  /// Starts an attempt, which ends after `limit`. Of more than three at one
+  /// endpoint the first one goes on, and the last two; others end unreported.
   void dial(std::string endpoint, std::chrono::milliseconds limit);
 
 private:

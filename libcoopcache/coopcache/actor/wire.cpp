@@ -238,7 +238,7 @@ template <class Inspector>
 bool inspect(Inspector& f, packet& x) {
   auto count = static_cast<std::uint32_t>(x.bodies.size());
   if (!f.apply(x.view) || !f.apply(x.first) || !f.apply(x.received)
-      || !f.apply(count))
+      || !f.apply(count) || count > most_in_packet)
     return false;
   for (std::uint32_t i = 0; i < count; ++i) {
     if (i == x.bodies.size()) // one by one: nobody has vouched for the count

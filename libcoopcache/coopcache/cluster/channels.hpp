@@ -57,8 +57,6 @@ private:
   static constexpr std::chrono::milliseconds repeat_after{100};
   /// So far ahead of its turn a body is kept.
   static constexpr std::uint64_t most_early = 1000;
-  /// Bodies in one packet.
-  static constexpr std::size_t most_in_packet = 1000;
 
   struct channel {
     std::deque<body> kept;   ///< not acknowledged

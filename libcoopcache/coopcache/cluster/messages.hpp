@@ -291,6 +291,9 @@ using body = std::variant<
   lock_checked, name_request, name_cancel, name_reply, name_update, name_ack,
   name_gone, name_claim, claims_end, name_state, states_end, states_ack>;
 
+/// Bodies in one packet; one that claims to have more is not believed.
+inline constexpr std::size_t most_in_packet = 1000;
+
 /// All that one turn has for one member.
 struct packet {
   core::view_id view;         ///< bodies of other views have no effect
