@@ -100,7 +100,8 @@ private:
 
 /// Sent to an actor that held a lock: it is held no longer, because another
 /// side of the cluster holds it, may grant it, or has granted it since, or
-/// because the node shuts down.
+/// because the node shuts down. It is not to be given back; who tries is told
+/// `not_held`.
 struct lock_lost {
   std::string resource;
   std::string requester;
@@ -251,7 +252,8 @@ using cache_actor = caf::typed_actor<
 ///   the lock until it gives it back or ends, also if it no longer awaits the
 ///   answer: a request's timeout has to be longer than what the lock may wait.
 ///   It gets a `lock_lost` if the lock is lost, also because the node shuts
-///   down; whether the node still runs it has to monitor itself;
+///   down, and has nothing to give back then; whether the node still runs it
+///   has to monitor itself;
 /// * unlock: resource, requester; `not_held` also if there is no sender;
 /// * cancel: resource, requester: ends the sender's last request that waits,
 ///   which is answered with `cancelled`; `not_held` if none does;

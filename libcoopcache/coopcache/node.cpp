@@ -161,6 +161,9 @@ void start(actor::node_core& core) {
     core.shutdown();
     throw node_error("node " + core::quoted(core.cfg.node.name) + ": "
                      + e.what());
+  } catch (...) {
+    core.shutdown();
+    throw;
   }
 }
 

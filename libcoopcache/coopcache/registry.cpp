@@ -1,7 +1,6 @@
 #include "coopcache/registry.hpp"
 
 #include "coopcache/actor/registry_core.hpp"
-#include "coopcache/actor/threads.hpp"
 
 #include <utility>
 
@@ -147,7 +146,7 @@ void registry::start_remove_from(const std::string& name,
 
 status registry::put(std::string_view name, const caf::strong_actor_ptr& who,
                      bool replace, name_options options) const {
-  if (actor::on_caf_thread())
+  if (core_->must_not_wait())
     return failed(would_block(*core_, name));
   return wait_for<status>([&](auto done) {
     start_put(std::string{name}, who, replace, options, std::move(done));
@@ -155,7 +154,7 @@ status registry::put(std::string_view name, const caf::strong_actor_ptr& who,
 }
 
 status registry::unregister_name(std::string_view name) const {
-  if (actor::on_caf_thread())
+  if (core_->must_not_wait())
     return failed(would_block(*core_, name));
   return wait_for<status>(
     [&](auto done) { start_remove(std::string{name}, std::move(done)); });
@@ -163,7 +162,7 @@ status registry::unregister_name(std::string_view name) const {
 
 status registry::remove_from(std::string_view name,
                              const caf::strong_actor_ptr& who) const {
-  if (actor::on_caf_thread())
+  if (core_->must_not_wait())
     return failed(would_block(*core_, name));
   return wait_for<status>([&](auto done) {
     start_remove_from(std::string{name}, who, std::move(done));
@@ -239,7 +238,7 @@ std::function<void()> registry::start_lock(const std::string& resource,
 
 reply<held_lock> registry::lock(std::string_view resource,
                                 lock_options options) const {
-  if (actor::on_caf_thread())
+  if (core_->must_not_wait())
     return would_block(*core_, resource);
   std::optional<on_stop> stop;
   return wait_for<reply<held_lock>>([&](auto done) {
@@ -284,7 +283,7 @@ status registry::give_back(const caf::strong_actor_ptr& client,
 // -- the cluster --------------------------------------------------------------
 
 status registry::sync(std::chrono::milliseconds deadline) const {
-  if (actor::on_caf_thread())
+  if (core_->must_not_wait())
     return failed(would_block(*core_, {}));
   return wait_for<status>(
     [&](auto done) { start_sync(deadline, std::move(done)); });

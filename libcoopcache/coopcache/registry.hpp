@@ -9,6 +9,7 @@
 
 #include <caf/actor_cast.hpp>
 #include <caf/actor_system.hpp>
+#include <caf/blocking_actor.hpp>
 #include <caf/spawn_options.hpp>
 
 #include <algorithm>
@@ -415,10 +416,15 @@ public:
 
   /// Spawns an actor from a function, as `caf::actor_system::spawn` does, and
   /// registers it before it runs. If the name is taken nothing of it has run.
-  /// Waits 30 s at most; errors as with `register_name`.
+  /// Not for blocking actors: CAF starts these at once. Waits 30 s at most;
+  /// errors as with `register_name`.
   template <class F, class... Ts>
   reply<caf::infer_handle_from_fun_t<F>> spawn_named(std::string_view name, F f,
                                                      Ts&&... xs) const {
+    static_assert(!std::is_base_of_v<caf::blocking_actor,
+                                     typename caf::infer_impl_from_fun_t<F>>,
+                  "spawn_named: a blocking actor would run before it has the "
+                  "name; use register_name");
     auto* const sys = system();
     if (sys == nullptr)
       return gone(name);

@@ -4,6 +4,7 @@
 
 #include "coopcache/actor/compat.hpp"
 
+#include <caf/actor_companion.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
@@ -11,6 +12,7 @@
 #include <caf/scoped_actor.hpp>
 
 #include <future>
+#include <latch>
 #include <memory>
 #include <netinet/in.h>
 #include <stdexcept>
@@ -696,6 +698,83 @@ TEST_CASE("a blocking call on a thread of CAF is an error") {
   for (const auto code : got.get_future().get())
     CHECK(code == errc::would_block);
   end(a);
+}
+
+TEST_CASE("who is told of something must not wait for the registry there") {
+  host h;
+  const auto told = std::make_shared<std::promise<errc>>();
+  const auto companion = h.sys.spawn<caf::actor_companion>();
+  auto& inside = *static_cast<caf::actor_companion*>(
+    caf::actor_cast<caf::abstract_actor*>(companion));
+  inside.on_enqueue([told, r = h.registry](auto) {
+    const auto got = r.lock("r", {.deadline = 10s});
+    told->set_value(got ? errc::timeout : got.error().code);
+  });
+  REQUIRE(h.registry.register_name("n", companion));
+  const auto other = h.idle();
+  REQUIRE(h.registry.replace_name("n", other));
+  auto code = told->get_future();
+  REQUIRE(code.wait_for(5s) == std::future_status::ready);
+  CHECK(code.get() == errc::would_block);
+  actor::end_companion(inside);
+  end(other);
+}
+
+TEST_CASE("a resolver that is replaced may own a lock") {
+  host h;
+  auto held = h.registry.lock("r");
+  REQUIRE(held);
+  auto owned = std::make_shared<held_lock>(std::move(*held));
+  const std::weak_ptr<held_lock> seen = owned;
+  h.registry.add_resolver("mine",
+                          [owned](const auto&, const auto&, const auto&) {
+                            return survivor::first;
+                          });
+  owned.reset();
+  h.registry.add_resolver("mine", [](const auto&, const auto&, const auto&) {
+    return survivor::first;
+  });
+  CHECK(seen.expired());
+  CHECK(h.registry.lock("r", {.wait = false}));
+}
+
+TEST_CASE("who has not asked is not told that all is well") {
+  host h;
+  const auto a = h.idle();
+  caf::scoped_actor self{h.sys};
+  const auto own = caf::actor_cast<caf::actor>(self.ptr());
+  const auto to = caf::actor_cast<caf::strong_actor_ptr>(h.registry.actor());
+  const auto who = caf::actor_cast<caf::strong_actor_ptr>(a);
+  actor::post_as(own, to, register_atom_v, std::string{"n"}, who,
+                 std::string{"exit"});
+  actor::post_as(own, to, unregister_atom_v, std::string{"none"}, who);
+  self->receive([](const caf::error& e) { // of the second
+    CHECK(to_error(e).code == errc::unknown_name);
+  });
+  CHECK(h.registry.whereis("n") == a);
+  end(a);
+}
+
+TEST_CASE("ten thousand holders that end at once hold up nobody for long") {
+  host h;
+  std::vector<caf::actor> holders;
+  std::latch locked{10'000};
+  for (int i = 0; i < 10'000; ++i)
+    holders.push_back(h.with([&, i](caf::event_based_actor* self) {
+      h.registry.lock(self, "r" + std::to_string(i))
+        .then([&locked](const reply<held_lock>& got) {
+          CHECK(got);
+          locked.count_down();
+        });
+    }));
+  locked.wait();
+  const auto begin = std::chrono::steady_clock::now();
+  for (const auto& one : holders)
+    end(one);
+  CHECK(eventually([&] { return h.registry.info().own_locks.empty(); }));
+  const auto all = std::chrono::steady_clock::now() - begin;
+  CHECK(h.registry.lock("r0", {.deadline = 10s}));
+  CHECK(std::chrono::steady_clock::now() - begin < all + 500ms);
 }
 
 TEST_CASE("everything can be had by message, and the sender is the holder") {

@@ -924,6 +924,41 @@ TEST_CASE("a lost lock is given back before one that was got again") {
   CHECK(c.w.unlock(3, again.request) == unlocked::not_held);
 }
 
+TEST_CASE("who is told of a loss has only what it locked again to give back") {
+  cluster_of c{4};
+  const auto lock = [&](bool by_handle) {
+    cluster::lock_wish wish;
+    wish.request = ++c.last;
+    wish.client = 7;
+    wish.resource = c.resource_at(0);
+    wish.requester = std::string{"x"};
+    wish.by_handle = by_handle;
+    wish.is_told = true;
+    c.w.lock(3, wish);
+    c.w.run_for(10ms);
+    return wish.request;
+  };
+  using cluster::unlocked;
+  const auto r = c.resource_at(0);
+  const auto first = lock(false);
+  const auto handle = lock(true); // together with the first
+  REQUIRE(c.got(handle));
+  c.split(3); // 0 1 2 | 3
+  c.w.run_for(5s);
+  const auto other = c.quiet_lock(1, r, 1h, "y");
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(10ms);
+  REQUIRE(c.lost == std::vector{first});
+  c.unlock(other);
+  c.w.run_for(10ms);
+  REQUIRE(c.got(lock(false)));
+  CHECK(c.w.unlock(3, 7, r, "x") == unlocked::released);
+  CHECK(c.w.unlock(3, 7, r, "x") == unlocked::not_held);
+  CHECK(c.w.unlock(3, first) == unlocked::lost); // the handle's
+  CHECK(c.w.nodes()[3].machine->own_locks().all().empty());
+}
+
 TEST_CASE("strict: who is not to wait is answered at once in a minority") {
   cluster::registry_settings strict;
   strict.strict_nodes = 3;

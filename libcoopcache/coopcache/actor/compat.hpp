@@ -15,6 +15,7 @@
 #include <caf/exit_reason.hpp>
 #include <caf/mailbox_element.hpp>
 #include <caf/message_id.hpp>
+#include <caf/sec.hpp>
 #include <caf/send.hpp>
 #include <caf/system_messages.hpp>
 
@@ -113,10 +114,15 @@ inline void wake_up(const caf::actor& whom) {
   post(whom, caf::make_action([] {}));
 }
 
-/// Ends a companion: it takes nothing any more, and who watches it is told.
-/// Not by `disconnect`, which both versions declare and do not have.
+/// Ends a companion: it takes nothing any more, refuses requests, and who
+/// watches it is told. Not by `disconnect`, which both versions declare and do
+/// not have.
 inline void end_companion(caf::actor_companion& whom) {
-  whom.on_enqueue({});
+  whom.on_enqueue([](caf::mailbox_element_ptr what) {
+    if (what->sender != nullptr && what->mid.is_request())
+      respond(what->sender, what->mid.response_id(),
+              caf::make_error(caf::sec::request_receiver_down));
+  });
   whom.cleanup(caf::error{}, nullptr);
 }
 

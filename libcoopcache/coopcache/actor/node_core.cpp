@@ -7,6 +7,7 @@
 #include <future>
 #include <iostream>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 namespace coopcache::actor {
@@ -28,7 +29,7 @@ constexpr pool_options answer_pool{1, 16, 16, ~std::size_t{0},
                                    std::chrono::milliseconds{200}};
 
 /// They are asked one after the other; each that hangs keeps its thread.
-constexpr pool_options resolver_pool{16, 16, 0, ~std::size_t{0},
+constexpr pool_options resolver_pool{16, 16, 0, 1,
                                      std::chrono::milliseconds{0}};
 
 /// The sink takes one line after the other; one that hangs is left behind.
@@ -69,8 +70,8 @@ void node_core::start() {
     },
     [weak = weak_from_this()](std::string name, std::function<void()> f) {
       auto work = make_job(std::move(name), std::move(f));
-      if (const auto node = weak.lock())
-        static_cast<void>(node->resolvers.submit(next_load(), work));
+      const auto node = weak.lock();
+      return node != nullptr && !node->resolvers.submit(next_load(), work);
     });
   registry_->start();
 }
@@ -148,8 +149,12 @@ bool node_core::end_log() {
   auto mark = make_job("the sink of the log",
                        [done = std::make_shared<std::promise<void>>(
                           std::move(last))] { done->set_value(); });
-  if (!lines_.submit(next_load(), mark))
-    written.wait_for(patience);
+  // While as many lines wait as may, it is not taken.
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (lines_.submit(next_load(), mark)
+         && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  written.wait_until(end);
   return lines_.shutdown(patience).running.empty();
 }
 

@@ -3,6 +3,7 @@
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/registry_shell.hpp"
 #include "coopcache/actor/shell.hpp"
+#include "coopcache/actor/threads.hpp"
 #include "coopcache/core/exception_text.hpp"
 #include "coopcache/core/text.hpp"
 #include "coopcache/table/clock.hpp"
@@ -57,10 +58,10 @@ cluster::registry_settings machine_settings(const config& cfg) {
 constexpr int most_batches = 50;
 
 std::string members_text(const core::view& now) {
-  std::vector<std::string_view> names;
+  std::string text;
   for (const auto& id : now.members)
-    names.push_back(id.name);
-  return core::joined(names, ", ");
+    text += (text.empty() ? "" : ", ") + core::printable(id.name);
+  return text;
 }
 
 } // namespace
@@ -99,9 +100,9 @@ void registry_core::start() {
     net.messages = sys.message_types(registry_actor{});
     auto made = std::make_shared<class links>(sys, std::move(net),
                                               static_cast<links_owner&>(*this));
-    endpoint_ = made->endpoint();
     {
       const std::lock_guard guard{tables_mutex_};
+      endpoint_ = made->endpoint();
       net_ = made;
     }
     start_ticker();
@@ -151,15 +152,7 @@ void registry_core::stop() {
   if (shell != nullptr)
     end_actor(caf::actor_cast<caf::actor>(shell));
   turn([](auto& machine, const auto& at) { return machine.leave(at); });
-  // The others should know that it was no accident.
-  for (const auto end = boot_now() + 500ms; boot_now() < end;) {
-    {
-      const std::lock_guard guard{mutex_};
-      if (machine_.members().has_left())
-        break;
-    }
-    std::this_thread::sleep_for(2ms);
-  }
+  await_farewell();
   const auto net = network();
   if (net != nullptr)
     net->stop();
@@ -176,15 +169,33 @@ void registry_core::stop() {
     else
       work(guard);
   guard.unlock();
-  // Nothing of CAF's may be left in a handle that outlives the system.
+  let_go_of_handles();
+}
+
+// The others should know that it was no accident.
+void registry_core::await_farewell() const {
+  for (const auto end = boot_now() + 500ms; boot_now() < end;) {
+    {
+      const std::lock_guard guard{mutex_};
+      if (machine_.members().has_left())
+        return;
+    }
+    std::this_thread::sleep_for(2ms);
+  }
+}
+
+// Nothing of CAF's may be left in a handle that outlives the system.
+void registry_core::let_go_of_handles() {
   decltype(owned_) last_owned;
   decltype(links_) last_links;
   decltype(net_) last_net;
+  decltype(resolvers_) last_resolvers;
   {
     const std::lock_guard tables{tables_mutex_};
     last_owned.swap(owned_);
     last_links.swap(links_);
     last_net.swap(net_);
+    last_resolvers.swap(resolvers_);
   }
   names_.clear();
 }
@@ -194,9 +205,18 @@ std::shared_ptr<class links> registry_core::network() const {
   return net_;
 }
 
+std::string registry_core::endpoint() const {
+  const std::lock_guard guard{tables_mutex_};
+  return endpoint_;
+}
+
 bool registry_core::stopped() const {
   const std::lock_guard guard{mutex_};
   return stopped_;
+}
+
+bool registry_core::must_not_wait() const noexcept {
+  return on_caf_thread() || worker_.load() == std::this_thread::get_id();
 }
 
 // -- turns --------------------------------------------------------------------
@@ -241,6 +261,7 @@ void registry_core::work(std::unique_lock<std::mutex>& guard) {
   if (working_)
     return; // in order: whoever is at it goes on
   working_ = true;
+  worker_ = std::this_thread::get_id();
   // Nobody is to do the work of all others for ever, least of all a thread of
   // the network, or the one that sends the beats.
   for (auto left = most_batches; left > 0 && !tasks_.empty(); --left) {
@@ -257,6 +278,7 @@ void registry_core::work(std::unique_lock<std::mutex>& guard) {
     guard.lock();
   }
   working_ = false;
+  worker_ = std::thread::id{};
   idle_.notify_all();
 }
 
@@ -377,7 +399,7 @@ void registry_core::perform(const cluster::drop_link& what) {
 }
 
 void registry_core::perform(const cluster::view_changed& what) {
-  if (endpoint_.empty())
+  if (cfg_.node.listen.empty())
     return; // alone for good
   std::string line = "view ";
   line += std::to_string(what.now.id.number);
@@ -423,6 +445,8 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
         if (refused == errc::name_taken)
           return {refused, "another actor has the name, or the actor has a "
                            "name already"};
+        if (is_taken(subject) && find(subject) == nullptr)
+          return {errc::unknown_node, no_way_to_owner};
         return {refused, "nobody has the name, or not that actor"};
       default:
         if (refused == errc::lock_taken)
@@ -439,7 +463,8 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
 std::optional<error> registry_core::error_of(cluster::unlocked how,
                                              std::string_view subject) const {
   if (how == cluster::unlocked::not_held)
-    return make_error(errc::not_held, "that requester does not hold the lock",
+    return make_error(errc::not_held,
+                      "that requester does not hold the lock, or not any more",
                       subject);
   if (how == cluster::unlocked::lost)
     return make_error(errc::lock_lost,
@@ -511,26 +536,7 @@ void registry_core::gone(std::uint64_t client, bool own) {
     if (own)
       for (auto& one : machine.owner_gone(client, at))
         effects.push_back(std::move(one));
-    tasks_.emplace_back(client_ended{client});
     return effects;
-  });
-}
-
-// Its wishes end unanswered; what it has handed on is worth nothing.
-void registry_core::perform(const client_ended& what) {
-  std::vector<lock_done> unanswered; // let go after the lock
-  const std::lock_guard guard{tables_mutex_};
-  std::erase_if(locks_, [&](auto& one) {
-    if (one.second.who.client != what.client)
-      return false;
-    unanswered.push_back(std::move(one.second.done));
-    return true;
-  });
-  std::erase_if(held_, [&](auto& one) {
-    if (one.second.who.client != what.client)
-      return false;
-    one.second.state->lost = true;
-    return true;
   });
 }
 

@@ -24,6 +24,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -65,9 +66,9 @@ class registry_core : private links_owner,
 public:
   using log_function = std::function<void(log_level, std::string_view)>;
 
-  /// `aside` runs a function of the application's, called so, on a thread that
-  /// may wait.
-  using aside_function = std::function<void(std::string,
+  /// Runs a function of the application's, called so, on a thread that may
+  /// wait; false if there is none.
+  using aside_function = std::function<bool(std::string,
                                             std::function<void()>)>;
 
   registry_core(caf::actor_system& sys, const config& cfg, log_function log,
@@ -106,8 +107,12 @@ public:
 
   [[nodiscard]] bool stopped() const;
 
+  /// Whether the calling thread must not wait for an answer: it is one of
+  /// CAF's, or does just now what answers are made of.
+  [[nodiscard]] bool must_not_wait() const noexcept;
+
   /// Asks for a lock; `done` is called once, by any thread, maybe before this
-  /// returns. Returns the number of the request.
+  /// returns, but not if the client ends. Returns the number of the request.
   std::uint64_t lock(lock_call what, lock_done done);
 
   /// False if it is answered.
@@ -160,7 +165,7 @@ public:
                    std::optional<std::chrono::milliseconds> deadline,
                    name_done done);
 
-  /// The name; null if nobody has it.
+  /// Who has the name; null if nobody has, or there is no way to him now.
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
     return names_.find(name);
   }
@@ -209,9 +214,7 @@ public:
   std::optional<error> disconnect(std::string_view name);
 
   /// Where this node can be dialled; empty if it is alone for good.
-  [[nodiscard]] const std::string& endpoint() const noexcept {
-    return endpoint_;
-  }
+  [[nodiscard]] std::string endpoint() const;
 
   // -- for people -------------------------------------------------------------
 
@@ -219,6 +222,9 @@ public:
 
   [[nodiscard]] error make_error(errc code, std::string reason,
                                  std::string_view subject) const;
+
+  static constexpr const char*
+    no_way_to_owner = "no link to the node of its owner now";
 
   /// What a verdict means; none for `done`. `refused` is the code for that.
   [[nodiscard]] std::optional<error>
@@ -262,13 +268,7 @@ private:
     cluster::verdict how = cluster::verdict::done;
   };
 
-  /// A client has ended; all that was done for it before is done.
-  struct client_ended {
-    std::uint64_t client = 0;
-  };
-
-  using task = std::variant<cluster::effect, link_changed, synced_up,
-                            client_ended>;
+  using task = std::variant<cluster::effect, link_changed, synced_up>;
 
   /// One who asks for a lock, or holds it.
   struct lock_user {
@@ -350,6 +350,7 @@ private:
   void perform(const cluster::lock_answer& what);
   void perform(const cluster::lock_lost& what);
   void perform(const cluster::lock_freed& what);
+  void perform(const cluster::requests_dropped& what);
   void perform(const cluster::name_answer& what);
   void perform(const cluster::name_changed& what);
   void perform(const cluster::owner_told& what);
@@ -359,7 +360,6 @@ private:
   void perform(const cluster::names_synced& what);
   void perform(const link_changed& what);
   void perform(const synced_up& what);
-  void perform(const client_ended& what);
 
   core::instant tick(core::instant monotonic);
   [[nodiscard]] core::instant due() const;
@@ -375,6 +375,8 @@ private:
   void put_there(name_call what,
                  std::function<void(std::optional<error>)> done);
   void start_ticker();
+  void await_farewell() const;
+  void let_go_of_handles();
   [[nodiscard]] std::shared_ptr<class links> network() const;
   [[nodiscard]] std::pair<link, std::shared_ptr<class links>>
   way_to(const core::node_id& peer) const;
@@ -385,7 +387,6 @@ private:
   const config cfg_;
   const log_function log_;
   const aside_function aside_;
-  std::string endpoint_; ///< constant after `start`
   directory names_;
   std::atomic<bool> synced_{false};
   std::atomic<std::uint64_t> last_number_{0};
@@ -398,6 +399,7 @@ private:
   core::instant many_since_; ///< for `warn_of_many`
   unsigned many_ = 0;
   bool working_ = false;
+  std::atomic<std::thread::id> worker_{}; ///< who works off the tasks
   /// Till then the ticker looks so often that nobody has to wake it for an
   /// acknowledgement.
   core::instant busy_until_;
@@ -409,6 +411,7 @@ private:
 
   /// For everything else; never held while the machine runs or a callback does.
   mutable std::mutex tables_mutex_;
+  std::string endpoint_;
   std::map<core::node_id, link> links_;
   std::map<std::uint64_t, pending_lock> locks_; ///< by request
   std::map<std::uint64_t, held> held_;          ///< by request
@@ -417,7 +420,7 @@ private:
   std::set<caf::actor_id> published_; ///< in CAF's registry, by us
   std::map<std::uint64_t, caf::actor_addr> clients_;
   std::map<caf::actor_addr, std::uint64_t> foreign_; ///< of other processes
-  std::map<std::string, resolver_function> resolvers_;
+  std::map<std::string, std::shared_ptr<const resolver_function>> resolvers_;
   std::shared_ptr<registry_core> local_;
   shell_actor shell_;
   bool stopping_ = false;

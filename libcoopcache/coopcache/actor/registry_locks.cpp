@@ -25,6 +25,7 @@ std::uint64_t registry_core::lock(lock_call what, lock_done done) {
     wish.deadline = deadline_of(at, what.deadline);
     wish.once = what.once;
     wish.by_handle = what.by_handle;
+    wish.is_told = what.client != this_process;
     return machine.lock(std::move(wish), at);
   });
   if (client != this_process && !is_client(client))
@@ -120,6 +121,22 @@ void registry_core::perform(const cluster::lock_lost& what) {
 void registry_core::perform(const cluster::lock_freed& what) {
   const std::lock_guard guard{tables_mutex_};
   held_.erase(what.request);
+}
+
+// What the client has handed on is worth nothing.
+void registry_core::perform(const cluster::requests_dropped& what) {
+  std::vector<lock_done> unanswered; // let go after the lock
+  const std::lock_guard guard{tables_mutex_};
+  for (const auto request : what.requests) {
+    if (const auto at = locks_.find(request); at != locks_.end()) {
+      unanswered.push_back(std::move(at->second.done));
+      locks_.erase(at);
+    }
+    if (const auto at = held_.find(request); at != held_.end()) {
+      at->second.state->lost = true;
+      held_.erase(at);
+    }
+  }
 }
 
 std::string registry_core::fresh_requester() {

@@ -171,15 +171,20 @@ void registry_core::put_there(name_call what,
          [there = over->to, limit, what, answer, late,
           too_late](shell_actor::pointer self) {
            const auto to = caf::actor_cast<registry_actor>(there);
+           auto timer = self->run_delayed(limit, [answer, late] {
+             answer->give(late);
+           });
            const auto ask = [&](auto how) {
              request(self, to, limit + default_deadline, how, what.name,
                      what.owner, what.resolver)
                .then(
-                 [answer, too_late] {
+                 [answer, too_late, timer]() mutable {
+                   timer.dispose();
                    if (!answer->give(std::nullopt))
                      too_late();
                  },
-                 [answer](const caf::error& why) {
+                 [answer, timer](const caf::error& why) mutable {
+                   timer.dispose();
                    answer->give(to_error(why));
                  });
            };
@@ -187,10 +192,6 @@ void registry_core::put_there(name_call what,
              ask(replace_atom_v);
            else
              ask(register_atom_v);
-           self->run_delayed(limit, [weak = std::weak_ptr{answer}, late] {
-             if (const auto waiting = weak.lock())
-               waiting->give(late);
-           });
          })});
 }
 
@@ -268,8 +269,7 @@ error registry_core::unknown(std::string_view name, bool was_synced) const {
   if (stopped())
     return make_error(errc::shutting_down, "the node has shut down", name);
   if (is_taken(name) && find(name) == nullptr)
-    return make_error(errc::unknown_node,
-                      "no link to the node of its owner now", name);
+    return make_error(errc::unknown_node, no_way_to_owner, name);
   if (!was_synced)
     return make_error(errc::not_synced,
                       "this node does not know all names of the cluster yet",
@@ -285,8 +285,10 @@ void registry_core::add_resolver(const std::string& name, resolver_function f) {
     log(log_level::error, line);
     return;
   }
+  auto made = std::make_shared<const resolver_function>(std::move(f));
   const std::lock_guard guard{tables_mutex_};
-  resolvers_.insert_or_assign(name, std::move(f));
+  if (!stopping_)
+    resolvers_[name].swap(made); // an earlier one is let go after the lock
 }
 
 namespace {
@@ -305,7 +307,7 @@ std::string resolver_failed(const T& what, std::string_view why) {
 } // namespace
 
 void registry_core::perform(const cluster::ask_resolver& what) {
-  resolver_function f;
+  std::shared_ptr<const resolver_function> f;
   {
     const std::lock_guard guard{tables_mutex_};
     if (const auto at = resolvers_.find(what.resolver); at != resolvers_.end())
@@ -325,12 +327,13 @@ void registry_core::perform(const cluster::ask_resolver& what) {
   }
   std::string job = "the resolver ";
   job += core::quoted(what.resolver);
-  aside_(job, [self = weak_from_this(), f, answer, what,
-               first = handle_of(what.first), second = handle_of(what.second)] {
+  const bool runs = aside_(job, [self = weak_from_this(), f, answer, what,
+                                 first = handle_of(what.first),
+                                 second = handle_of(what.second)] {
     auto who = cluster::survivor::nobody;
     std::string thrown;
     try {
-      who = f(what.name, first, second);
+      who = (*f)(what.name, first, second);
     } catch (...) {
       thrown = core::exception_text();
     }
@@ -342,6 +345,11 @@ void registry_core::perform(const cluster::ask_resolver& what) {
                 resolver_failed(what, "has thrown") + ": " + thrown);
     answer(core, who);
   });
+  if (runs)
+    return;
+  log(log_level::error,
+      resolver_failed(what, "finds no thread: too many have not come back"));
+  answer(shared_from_this(), cluster::survivor::nobody);
 }
 
 void registry_core::perform(const cluster::resolver_late& what) {

@@ -29,7 +29,8 @@ public:
       return; // nobody wants an answer
     if (failure)
       respond(to_, id_, to_caf(*failure));
-    else
+    else if (id_
+               .is_response()) // who has not asked is not told that all is well
       respond(to_, id_, caf::message{});
   }
 
@@ -52,133 +53,172 @@ struct locker {
   std::string requester;
 };
 
-/// The sender of the current message, who says that it is that requester; none
-/// if there is no sender.
-template <class Self>
-std::optional<locker> sender_of(Self* self, registry_core& core,
-                                const std::string& requester) {
-  const auto from = caf::actor_cast<caf::strong_actor_ptr>(
-    self->current_sender());
-  if (from == nullptr)
-    return std::nullopt;
-  const auto client = core.client_of(from);
-  return locker{client,
-                requester.empty() ? core.requester_of(client) : requester};
-}
-
 caf::result<void> result_of(const std::optional<error>& failure) {
   if (failure)
     return to_caf(*failure);
   return {};
 }
 
-caf::error no_sender(const registry_core& core, const std::string& resource) {
-  return to_caf(core.make_error(errc::not_held,
-                                "the message has no sender, who could hold a "
-                                "lock",
-                                resource));
-}
+/// What the messages have the core do. Used in the context of `self`.
+struct desk {
+  shell_actor::pointer self;
+  std::shared_ptr<registry_core> core;
 
-shell_actor::behavior_type shell(shell_actor::pointer self,
-                                 std::shared_ptr<registry_core> core) {
-  ignore_exits(self);
-  const auto put = [self,
-                    core](const std::string& name,
-                          const caf::strong_actor_ptr& who, bool replace,
-                          const std::string& resolver) -> caf::result<void> {
+  // -- names ------------------------------------------------------------------
+
+  [[nodiscard]] caf::result<void> put(const std::string& name,
+                                      const caf::strong_actor_ptr& who,
+                                      bool replace,
+                                      const std::string& resolver) const {
     core->put_anywhere({name, who, resolver, replace,
                         registry_core::default_deadline},
                        reply_to{self});
     return caf::delegated<void>{};
-  };
-  const auto removed = [self, core](const std::string& name) {
-    return [core, name, reply = reply_to{self}](cluster::verdict how) {
+  }
+
+  [[nodiscard]] registry_core::name_done
+  removed(const std::string& name) const {
+    return [core = core, name, reply = reply_to{self}](cluster::verdict how) {
       reply(core->error_of(how, name, errc::unknown_name));
     };
-  };
+  }
+
+  [[nodiscard]] caf::result<void> remove(const std::string& name) const {
+    core->remove(name, registry_core::default_deadline, removed(name));
+    return caf::delegated<void>{};
+  }
+
+  [[nodiscard]] caf::result<void>
+  remove_from(const std::string& name,
+              const caf::strong_actor_ptr& owner) const {
+    core->remove_from(name, owner, registry_core::default_deadline,
+                      removed(name));
+    return caf::delegated<void>{};
+  }
+
+  [[nodiscard]] caf::result<caf::strong_actor_ptr>
+  whereis(const std::string& name) const {
+    const bool was_synced = core->synced();
+    auto found = core->find(name);
+    if (found != nullptr)
+      return found;
+    const auto why = core->unknown(name, was_synced);
+    if (why.code == errc::not_synced)
+      return to_caf(why);
+    return caf::strong_actor_ptr{};
+  }
+
+  // -- locks ------------------------------------------------------------------
+
+  /// The sender of the current message, who says that it is that requester;
+  /// none if there is no sender.
+  [[nodiscard]] std::optional<locker>
+  sender(const std::string& requester) const {
+    const auto from = caf::actor_cast<caf::strong_actor_ptr>(
+      self->current_sender());
+    if (from == nullptr)
+      return std::nullopt;
+    const auto client = core->client_of(from);
+    return locker{client,
+                  requester.empty() ? core->requester_of(client) : requester};
+  }
+
+  [[nodiscard]] caf::error not_held(const std::string& resource,
+                                    std::string why) const {
+    return to_caf(core->make_error(errc::not_held, std::move(why), resource));
+  }
+
+  [[nodiscard]] caf::error no_sender(const std::string& resource) const {
+    return not_held(resource, "the message has no sender, who could hold a "
+                              "lock");
+  }
+
+  [[nodiscard]] caf::result<std::uint64_t> lock(const std::string& resource,
+                                                const std::string& requester,
+                                                caf::timespan deadline) const {
+    const auto who = sender(requester);
+    if (!who)
+      return no_sender(resource);
+    const bool waits = deadline.count() > 0;
+    const auto limit = waits ? core::clamped(deadline) + one_ms // rounds down
+                             : registry_core::default_deadline;
+    core->lock({resource, who->requester, who->client, limit, !waits},
+               [core = core, resource,
+                reply = reply_to{self}](cluster::verdict how, auto state) {
+                 if (how == cluster::verdict::done)
+                   reply.send(state->token);
+                 else
+                   reply(core->error_of(how, resource, errc::lock_taken));
+               });
+    return caf::delegated<std::uint64_t>{};
+  }
+
+  [[nodiscard]] caf::result<void> unlock(const std::string& resource,
+                                         const std::string& requester) const {
+    const auto who = sender(requester);
+    if (!who)
+      return no_sender(resource);
+    return result_of(
+      core->error_of(core->unlock(who->client, resource, who->requester),
+                     resource));
+  }
+
+  [[nodiscard]] caf::result<void> cancel(const std::string& resource,
+                                         const std::string& requester) const {
+    const auto who = sender(requester);
+    if (!who)
+      return no_sender(resource);
+    if (core->cancel(who->client, resource, who->requester))
+      return {};
+    return not_held(resource, "that requester waits for no lock");
+  }
+
+  // -- the cluster ------------------------------------------------------------
+
+  [[nodiscard]] caf::result<void> sync(caf::timespan deadline) const {
+    core->sync(core::clamped(deadline), reply_to{self});
+    return caf::delegated<void>{};
+  }
+};
+
+shell_actor::behavior_type shell(shell_actor::pointer self,
+                                 std::shared_ptr<registry_core> core) {
+  ignore_exits(self);
+  const desk d{self, std::move(core)};
+  using text = const std::string&;
+  using actor_ptr = const caf::strong_actor_ptr&;
   return {
-    [put](register_atom, const std::string& name,
-          const caf::strong_actor_ptr& who, const std::string& resolver) {
-      return put(name, who, false, resolver);
+    [d](register_atom, text name, actor_ptr who, text resolver) {
+      return d.put(name, who, false, resolver);
     },
-    [put](replace_atom, const std::string& name,
-          const caf::strong_actor_ptr& who, const std::string& resolver) {
-      return put(name, who, true, resolver);
+    [d](replace_atom, text name, actor_ptr who, text resolver) {
+      return d.put(name, who, true, resolver);
     },
-    [removed, core](unregister_atom, const std::string& name) {
-      core->remove(name, registry_core::default_deadline, removed(name));
-      return caf::result<void>{caf::delegated<void>{}};
+    [d](unregister_atom, text name) { return d.remove(name); },
+    [d](unregister_atom, text name, actor_ptr owner) {
+      return d.remove_from(name, owner);
     },
-    [removed, core](unregister_atom, const std::string& name,
-                    const caf::strong_actor_ptr& owner) {
-      core->remove_from(name, owner, registry_core::default_deadline,
-                        removed(name));
-      return caf::result<void>{caf::delegated<void>{}};
+    [d](whereis_atom, text name) { return d.whereis(name); },
+    [d](lock_atom, text resource, text requester, caf::timespan deadline) {
+      return d.lock(resource, requester, deadline);
     },
-    [core](whereis_atom,
-           const std::string& name) -> caf::result<caf::strong_actor_ptr> {
-      const bool was_synced = core->synced();
-      auto found = core->find(name);
-      if (found != nullptr)
-        return found;
-      const auto why = core->unknown(name, was_synced);
-      if (why.code == errc::not_synced)
-        return to_caf(why);
-      return caf::strong_actor_ptr{};
+    [d](unlock_atom, text resource, text requester) {
+      return d.unlock(resource, requester);
     },
-    [self, core](lock_atom, const std::string& resource,
-                 const std::string& requester,
-                 caf::timespan deadline) -> caf::result<std::uint64_t> {
-      const auto who = sender_of(self, *core, requester);
-      if (!who)
-        return no_sender(*core, resource);
-      const bool waits = deadline.count() > 0;
-      const auto limit = waits
-                           ? core::clamped(deadline) + one_ms // it rounds down
-                           : registry_core::default_deadline;
-      core->lock({resource, who->requester, who->client, limit, !waits},
-                 [core, resource, reply = reply_to{self}](cluster::verdict how,
-                                                          auto state) {
-                   if (how == cluster::verdict::done)
-                     reply.send(state->token);
-                   else
-                     reply(core->error_of(how, resource, errc::lock_taken));
-                 });
-      return caf::delegated<std::uint64_t>{};
+    [d](cancel_atom, text resource, text requester) {
+      return d.cancel(resource, requester);
     },
-    [self, core](unlock_atom, const std::string& resource,
-                 const std::string& requester) -> caf::result<void> {
-      const auto who = sender_of(self, *core, requester);
-      if (!who)
-        return no_sender(*core, resource);
-      const auto how = core->unlock(who->client, resource, who->requester);
-      return result_of(core->error_of(how, resource));
+    [d](info_atom) { return d.core->info(); },
+    [d](sync_atom, caf::timespan deadline) { return d.sync(deadline); },
+    [d](add_peer_atom, text endpoint) {
+      return result_of(d.core->add_peer(endpoint));
     },
-    [self, core](cancel_atom, const std::string& resource,
-                 const std::string& requester) -> caf::result<void> {
-      const auto who = sender_of(self, *core, requester);
-      if (!who)
-        return no_sender(*core, resource);
-      if (core->cancel(who->client, resource, who->requester))
-        return {};
-      return to_caf(core->make_error(errc::not_held,
-                                     "that requester waits for no lock",
-                                     resource));
+    [d](disconnect_atom, text node) {
+      return result_of(d.core->disconnect(node));
     },
-    [core](info_atom) { return core->info(); },
-    [self, core](sync_atom, caf::timespan deadline) {
-      core->sync(core::clamped(deadline), reply_to{self});
-      return caf::result<void>{caf::delegated<void>{}};
-    },
-    [core](add_peer_atom, const std::string& endpoint) {
-      return result_of(core->add_peer(endpoint));
-    },
-    [core](disconnect_atom, const std::string& node) {
-      return result_of(core->disconnect(node));
-    },
-    [self](go_atom, const local_answer& what) -> caf::result<void> {
+    [d](go_atom, const local_answer& what) -> caf::result<void> {
       if (what)
-        what.as<shell_function>()(self);
+        what.as<shell_function>()(d.self);
       return {};
     },
   };

@@ -55,6 +55,12 @@ struct lock_freed {
   std::uint64_t request = 0; ///< that had got the lock
 };
 
+/// A client has ended: of its requests those that waited get no answer, and
+/// what the others had got was given back.
+struct requests_dropped {
+  std::vector<std::uint64_t> requests;
+};
+
 /// The answer to `registry::put` and `registry::remove`.
 struct name_answer {
   std::uint64_t request = 0;
@@ -101,9 +107,9 @@ struct names_synced {
 };
 
 using effect = std::variant<send_message, drop_link, lock_answer, lock_lost,
-                            lock_freed, name_answer, name_changed, owner_told,
-                            ask_resolver, resolver_late, view_changed,
-                            names_synced>;
+                            lock_freed, requests_dropped, name_answer,
+                            name_changed, owner_told, ask_resolver,
+                            resolver_late, view_changed, names_synced>;
 
 /// What a part of the registry wants: bodies for members, this one included,
 /// and effects.

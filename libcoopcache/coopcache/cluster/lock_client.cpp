@@ -161,9 +161,8 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
   const auto own = by_client_.find(client);
   if (own == by_client_.end())
     return;
-  const std::vector<std::uint64_t> requests{own->second.begin(),
-                                            own->second.end()};
-  for (const auto request : requests) {
+  requests_dropped dropped{{own->second.begin(), own->second.end()}};
+  for (const auto request : dropped.requests) {
     const auto at = entries_.find(request);
     if (at->second.is == state::held)
       hand_on(at->second, out);
@@ -171,6 +170,7 @@ void lock_client::client_gone(std::uint64_t client, wishes& out) {
       to_home(at->second, lock_release{request}, out);
     erase(at);
   }
+  out.effects.emplace_back(std::move(dropped));
 }
 
 void lock_client::may_hold(bool may, wishes& out) {
@@ -256,28 +256,37 @@ void lock_client::on(const core::node_id& from, const lock_checked& what,
   for (const auto request : what.overtaken)
     if (const auto at = entries_.find(request);
         at != entries_.end() && at->second.is == state::held)
-      give_back_as_lost(at->second, out);
+      give_back_as_lost(at, out);
   if (const auto member = unchecked_.find(from);
       member != unchecked_.end() && --member->second == 0)
     checked_by(member);
 }
 
-void lock_client::lose(entry& held, wishes& out) {
-  held.is = state::lost;
+void lock_client::lose(entries::iterator held, wishes& out) {
+  auto& mine = held->second;
+  mine.is = state::lost;
   out.effects.emplace_back(
-    lock_lost{held.wish.request, held.wish.client, held.token});
+    lock_lost{held->first, mine.wish.client, mine.token});
+  if (!mine.wish.is_told)
+    return;
+  mine.holds = mine.handles;
+  if (mine.holds == 0)
+    free(held, out);
 }
 
-void lock_client::give_back_as_lost(entry& held, wishes& out) {
-  to_home(held, lock_release{held.wish.request}, out);
+void lock_client::give_back_as_lost(entries::iterator held, wishes& out) {
+  to_home(held->second, lock_release{held->first}, out);
   lose(held, out);
 }
 
 void lock_client::lose_all(wishes& out) {
+  std::vector<entries::iterator> all;
   for (const auto& [whose, requests] : held_)
     for (const auto request : requests)
-      if (auto& mine = entries_.find(request)->second; mine.is == state::held)
-        give_back_as_lost(mine, out);
+      if (const auto at = entries_.find(request); at->second.is == state::held)
+        all.push_back(at);
+  for (const auto at : all)
+    give_back_as_lost(at, out);
 }
 
 void lock_client::give_up(wishes& out) {
@@ -348,7 +357,7 @@ void lock_client::on(const core::node_id& home, const lock_keep& what,
 void lock_client::on(const lock_revoked& what, wishes& out) {
   const auto at = entries_.find(what.seq);
   if (at != entries_.end() && at->second.is == state::held)
-    lose(at->second, out);
+    lose(at, out);
 }
 
 void lock_client::tick(core::instant now, verdict late, wishes& out) {

@@ -25,6 +25,7 @@ struct lock_wish {
   core::instant deadline = core::never;
   bool once = false;      ///< answer at once, do not queue
   bool by_handle = false; ///< only `unlock(request)` is to give it back
+  bool is_told = false;   ///< of a loss: then it need not give back by name
 };
 
 /// What `lock_client::unlock` has done.
@@ -152,8 +153,8 @@ private:
   void free(entries::iterator at, wishes& out);
   entries::iterator erase(entries::iterator at);
   void answer(entries::iterator at, verdict how, wishes& out);
-  void lose(entry& held, wishes& out);
-  void give_back_as_lost(entry& held, wishes& out);
+  void lose(entries::iterator held, wishes& out);
+  void give_back_as_lost(entries::iterator held, wishes& out);
   void checked_by(unchecked::iterator member);
 
   core::homes homes_;
