@@ -171,9 +171,11 @@ void registry_core::put_there(name_call what,
          [there = over->to, limit, what, answer, late,
           too_late](shell_actor::pointer self) {
            const auto to = caf::actor_cast<registry_actor>(there);
-           auto timer = self->run_delayed(limit, [answer, late] {
-             answer->give(late);
-           });
+           auto timer = self->run_delayed(limit,
+                                          [weak = std::weak_ptr{answer}, late] {
+                                            if (const auto waits = weak.lock())
+                                              waits->give(late);
+                                          });
            const auto ask = [&](auto how) {
              request(self, to, limit + default_deadline, how, what.name,
                      what.owner, what.resolver)

@@ -4,11 +4,13 @@
 
 #include "imposter.hpp"
 
+#include <coopcache/actor/compat.hpp>
 #include <coopcache/coopcache.hpp>
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
+#include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
 #include <algorithm>
@@ -430,6 +432,30 @@ private:
     say("guests have left");
   }
 
+  // strangers COUNT: so many programs that are no nodes ask another node.
+  void strangers(std::istringstream& in) {
+    int count = 0;
+    in >> count;
+    const auto endpoint = registry_.info().links.at(0).endpoint;
+    const auto port = static_cast<std::uint16_t>(
+      std::stoi(endpoint.substr(endpoint.rfind(':') + 1)));
+    for (; count > 0; --count) {
+      system_config alone;
+      caf::actor_system sys{alone};
+      const auto far = sys.middleman().remote_actor<registry_actor>("127.0.0.1",
+                                                                    port);
+      if (!far) {
+        say("strangers were not let in");
+        return;
+      }
+      caf::scoped_actor self{sys};
+      actor::request(&*self, *far, 5s, whereis_atom_v, std::string{"nobody"})
+        .receive([](const caf::strong_actor_ptr&) {},
+                 [](const caf::error& e) { say("strangers " + to_string(e)); });
+    }
+    say("strangers have left");
+  }
+
   caf::actor_system& sys_;
   int guests_ = 0;
   std::string name_;
@@ -470,6 +496,7 @@ private:
     {"descriptors", [this](auto& in) { descriptors(in); }},
     {"heap", [this](auto& in) { heap(in); }},
     {"guests", [this](auto& in) { guests(in); }},
+    {"strangers", [this](auto& in) { strangers(in); }},
   };
 };
 
