@@ -959,6 +959,140 @@ TEST_CASE("who is told of a loss has only what it locked again to give back") {
   CHECK(c.w.nodes()[3].machine->own_locks().all().empty());
 }
 
+TEST_CASE("who thaws grants nothing before it knows that it was away") {
+  cluster_of c{4};
+  const auto r = c.resource_at(0);
+  c.w.freeze(0);
+  REQUIRE(c.time_until([&] { return c.members(1) == "123"; }));
+  const auto other = c.quiet_lock(1, r);
+  REQUIRE(c.got(other));
+  std::uint64_t own = 0;
+  c.w.thaw(0, [&] { own = c.lock(0, r); });
+  CHECK_FALSE(c.got(own));
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(10ms);
+  CHECK_FALSE(c.got(own));
+  c.unlock(other);
+  c.w.run_for(10ms);
+  CHECK(c.got(own));
+}
+
+TEST_CASE("who locks again what it holds is told its token") {
+  cluster_of c{3};
+  for (std::size_t home = 0; home < 3; ++home) {
+    const auto r = c.resource_at(home);
+    const auto first = c.quiet_lock(2, r, 1h, "x");
+    cluster::lock_wish again;
+    again.request = ++c.last;
+    again.client = first;
+    again.resource = r;
+    again.requester = std::string{"x"};
+    c.w.lock(2, again);
+    CHECK(c.got(again.request));
+    CHECK(c.tokens[again.request] == c.tokens[first]);
+  }
+}
+
+TEST_CASE("an attempt that ends without the lock changes no earlier hold") {
+  cluster_of c{3};
+  const auto r = c.resource_at(0), s = c.resource_at(1);
+  const auto held = c.quiet_lock(1, r, 1h, "x");
+  const auto client = held;
+  const auto other = c.quiet_lock(2, s, 1h, "y");
+  const auto attempt = [&](const std::string& resource,
+                           const std::string& requester, bool once) {
+    cluster::lock_wish wish;
+    wish.request = ++c.last;
+    wish.client = client;
+    wish.resource = resource;
+    wish.requester = requester;
+    wish.once = once;
+    wish.deadline = c.w.now() + 50ms;
+    c.w.lock(1, wish);
+    c.w.run_for(10ms);
+    return wish.request;
+  };
+  using cluster::verdict;
+  const auto refused = attempt(s, "x", true);
+  CHECK(c.answers.at(refused) == verdict::refused);
+  const auto cancelled = attempt(s, "x", false);
+  c.w.cancel(1, cancelled);
+  CHECK(c.answers.at(cancelled) == verdict::cancelled);
+  const auto late = attempt(r, "z", false); // as somebody else
+  c.w.run_for(100ms);
+  CHECK(c.answers.at(late) == verdict::timed_out);
+  CHECK(c.lost.empty());
+  CHECK(c.w.nodes()[1].machine->own_locks().all().size() == 1);
+  c.unlock(other);
+  const auto next = c.quiet_lock(2, r);
+  CHECK_FALSE(c.got(next));
+  c.unlock(held);
+  c.w.run_for(10ms);
+  CHECK(c.got(next));
+}
+
+TEST_CASE("who leaves is answered whatever it waits for, and loses its locks") {
+  cluster_of c{3};
+  const auto r = c.resource_at(0), s = c.resource_at(1);
+  const auto held = c.quiet_lock(2, s);
+  const auto holder = c.quiet_lock(1, r);
+  const auto waiting = c.quiet_lock(2, r);
+  c.w.freeze(0); // so that no name can be had
+  const auto name = c.put(2, "n");
+  const auto removal = ++c.last;
+  c.w.remove(2, removal, "none");
+  c.w.leave(2);
+  using cluster::verdict;
+  CHECK(c.answers.at(waiting) == verdict::leaving);
+  CHECK(c.answers.at(name) == verdict::leaving);
+  CHECK(c.answers.at(removal) == verdict::leaving);
+  CHECK(c.lost == std::vector{held});
+  CHECK(c.answers.at(c.lock(2, r)) == verdict::leaving);
+  CHECK(c.answers.at(c.put(2, "m")) == verdict::leaving);
+  CHECK_FALSE(c.answers.at(holder) == verdict::leaving);
+}
+
+TEST_CASE("a name is taken from nobody but the owner that is said") {
+  cluster_of c{3};
+  const auto one = c.put(1, "a"), two = c.put(2, "b");
+  c.w.run_for(10ms);
+  const auto& nodes = c.w.nodes();
+  const auto attempt = [&](const std::string& name, std::size_t node,
+                           std::uint64_t actor) {
+    const auto request = ++c.last;
+    c.w.remove(0, request, name, core::name_owner{nodes[node].id, actor});
+    c.w.run_for(10ms);
+    return c.answers.at(request);
+  };
+  using cluster::verdict;
+  CHECK(attempt("a", 2, two) == verdict::refused);
+  CHECK(attempt("a", 1, two) == verdict::refused);
+  CHECK(attempt("none", 1, one) == verdict::refused);
+  CHECK(c.owner(0, "a") == one);
+  CHECK(attempt("a", 1, one) == verdict::done);
+  CHECK(c.owner(0, "a") == 0);
+  CHECK(c.owner(0, "b") == two);
+}
+
+TEST_CASE("strict: who is not to wait is told when the majority is lost") {
+  cluster_of c{3, [] {
+                 cluster::registry_settings strict;
+                 strict.strict_nodes = 3;
+                 return strict;
+               }()};
+  const auto r = c.resource_at(0);
+  c.w.freeze(0);
+  c.w.freeze(1);
+  cluster::lock_wish hasty;
+  hasty.request = hasty.client = ++c.last;
+  hasty.resource = hasty.requester = r;
+  hasty.deadline = c.w.now() + 1h;
+  hasty.once = true;
+  c.w.lock(2, hasty);
+  CHECK(c.time_until([&] { return c.answers.contains(hasty.request); }, 3s));
+  CHECK(c.answers[hasty.request] == cluster::verdict::no_majority);
+}
+
 TEST_CASE("strict: who is not to wait is answered at once in a minority") {
   cluster::registry_settings strict;
   strict.strict_nodes = 3;

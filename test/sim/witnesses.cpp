@@ -334,6 +334,11 @@ void name_witness::crashed(std::size_t node) {
 
 void name_witness::acted(const world& w, std::size_t node,
                          const cluster::effect& what) {
+  if (std::holds_alternative<cluster::view_changed>(what))
+    for (const auto& [name, record] :
+         w.nodes()[node].machine->names().replica().all())
+      require(view_of(w, node).has(record.owner.node),
+              "a name of a node that is no member: " + name);
   if (const auto* const a = std::get_if<cluster::name_answer>(&what)) {
     if (const auto r = removals_.find(a->request); r != removals_.end()) {
       require(!r->second.answered, "a removal was answered twice");

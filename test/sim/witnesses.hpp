@@ -119,6 +119,7 @@ private:
 /// * no loss: a name goes with its owner, its owner's node, at somebody's wish,
 ///   or in a clash that nobody wins;
 /// * versions of a name never go back on a node;
+/// * no node that enters a view has a name of who is no member of it;
 /// * no resurrection of what was removed;
 /// * an owner is told at most once that it lost a name;
 /// * a node asks a resolver once about a clash;

@@ -282,13 +282,15 @@ void world::freeze(std::size_t index) {
     nodes_[index].frozen = true;
 }
 
-void world::thaw(std::size_t index) {
+void world::thaw(std::size_t index, const std::function<void()>& first) {
   auto& n = nodes_[index];
   if (!n.frozen)
     return;
   n.frozen = false;
   const auto missed = std::exchange(n.missed, {});
   const auto life = n.life;
+  if (first)
+    first();
   for (const auto& f : missed)
     if (n.life == life && runs(index))
       f();
@@ -358,10 +360,11 @@ void world::put(std::size_t index, cluster::name_wish wish) {
 }
 
 void world::remove(std::size_t index, std::uint64_t request,
-                   const std::string& name) {
+                   const std::string& name,
+                   const std::optional<core::name_owner>& owner) {
   const auto deadline = on_clock_of(index, now_ + removal_time);
   turn(index, [&](auto& m, const auto& c) {
-    return m.remove(request, name, {}, deadline, c);
+    return m.remove(request, name, owner, deadline, c);
   });
 }
 

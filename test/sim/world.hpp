@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <queue>
 #include <stdexcept>
 #include <string>
@@ -98,7 +99,8 @@ public:
   void crash(std::size_t node);
   void restart(std::size_t node);
   void freeze(std::size_t node);
-  void thaw(std::size_t node);
+  /// `first` happens before anything that the node has missed.
+  void thaw(std::size_t node, const std::function<void()>& first = {});
   void leave(std::size_t node);
   /// `node` loses its link to `other`, and is refused another one, as if
   /// `other` did not run.
@@ -128,8 +130,9 @@ public:
   void cancel(std::size_t node, std::uint64_t request);
   void client_gone(std::size_t node, std::uint64_t client);
   void put(std::size_t node, cluster::name_wish wish);
-  /// Is to be answered within `removal_time`.
-  void remove(std::size_t node, std::uint64_t request, const std::string& name);
+  /// Is to be answered within `removal_time`. With `owner`: if it is that one.
+  void remove(std::size_t node, std::uint64_t request, const std::string& name,
+              const std::optional<core::name_owner>& owner = {});
   void owner_gone(std::size_t node, std::uint64_t actor);
   void resolved(std::size_t node, std::uint64_t question,
                 cluster::survivor who);
