@@ -5,6 +5,7 @@
 #include "coopcache/actor/compat.hpp"
 
 #include <caf/actor_companion.hpp>
+#include <caf/actor_registry.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/event_based_actor.hpp>
