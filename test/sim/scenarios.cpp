@@ -959,6 +959,40 @@ TEST_CASE("who is told of a loss has only what it locked again to give back") {
   CHECK(c.w.nodes()[3].machine->own_locks().all().empty());
 }
 
+TEST_CASE("a process that restarts without end keeps no frozen node a member") {
+  for (const auto up : {10ms, 30ms, 60ms, 200ms})
+    for (const auto down : {5ms, 100ms, 300ms})
+      for (const bool was_member : {false, true}) {
+        CAPTURE(up.count());
+        CAPTURE(down.count());
+        CAPTURE(was_member);
+        cluster_of c{5};
+        if (!was_member) {
+          c.w.crash(4);
+          c.w.run_for(2s);
+        }
+        std::function<void()> rise, look;
+        rise = [&] {
+          c.w.restart(4);
+          look();
+        };
+        look = [&] {
+          const bool linked = c.w.nodes()[4].machine->members().is_linked(
+            c.w.nodes()[0].id);
+          const std::function<void()> fall = [&] {
+            c.w.crash(4);
+            c.w.at(c.w.now() + down, rise);
+          };
+          c.w.at(c.w.now() + (linked ? up : 2ms), linked ? fall : look);
+        };
+        rise();
+        c.w.run_for(5s);
+        c.w.freeze(3);
+        const auto id = c.w.nodes()[3].id;
+        CHECK(c.time_until([&] { return !c.view(0).has(id); }, 2s));
+      }
+}
+
 TEST_CASE("who thaws grants nothing before it knows that it was away") {
   cluster_of c{4};
   const auto r = c.resource_at(0);

@@ -89,6 +89,7 @@ void membership::enter(core::view next, core::instant now, effects& out) {
   proposal_.reset();
   renewing_ = false;
   entered_at_ = now;
+  unsettled_since_ = core::never;
   forming_ = forming_ && installed_.members.size() == 1;
   forget_dead();
   recompute(now);
@@ -202,7 +203,9 @@ bool membership::is_settled(core::instant now) const {
                       - target_.begin();
     wait += settings_.detection + rank * settings_.beat;
   }
-  return now - std::max(target_since_, unsettled_since_) >= wait;
+  // Somebody who comes and goes without end keeps nobody waiting for ever.
+  return now - std::max(target_since_, unsettled_since_) >= wait
+         || now - unsettled_since_ >= wait + settings_.beat;
 }
 
 void membership::act(const clocks& at, effects& out) {
