@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <ctime>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -957,6 +959,28 @@ TEST_CASE("who is told of a loss has only what it locked again to give back") {
   CHECK(c.w.unlock(3, 7, r, "x") == unlocked::not_held);
   CHECK(c.w.unlock(3, first) == unlocked::lost); // the handle's
   CHECK(c.w.nodes()[3].machine->own_locks().all().empty());
+}
+
+TEST_CASE("work grows with the number of those who wait, not with its square") {
+  const auto ticks_of = [](std::uint64_t count) {
+    cluster_of c{3};
+    c.w.on_effect = nullptr;
+    const auto begin = std::clock(); // of the processor
+    for (std::uint64_t i = 0; i < count; ++i)
+      c.lock(1, "r");
+    c.w.run_for(50ms);
+    for (std::uint64_t i = 1; i <= count; ++i)
+      c.w.client_gone(1, i);
+    for (std::uint64_t i = 0; i < count; ++i)
+      c.put(1, numbered("n", i));
+    c.w.run_for(50ms);
+    for (std::uint64_t i = 1; i <= count; ++i)
+      c.w.owner_gone(1, count + i);
+    c.w.run_for(50ms);
+    return static_cast<double>(std::clock() - begin);
+  };
+  const auto some = ticks_of(4'000), many = ticks_of(16'000);
+  CHECK(many < 9 * some); // 4 times as much; 16 would be the square
 }
 
 TEST_CASE("a process that restarts without end keeps no frozen node a member") {

@@ -25,7 +25,7 @@ void lock_home::on(const core::node_id& from, const lock_request& what,
   const auto ticket = has_ticket ? what.ticket : tickets_.next();
   locks_.wait(who, what.resource, what.requester, ticket);
   if (what.once)
-    once_.insert(who);
+    once_[what.resource].insert(who);
   if (open())
     serve(what.resource, out);
   if (!has_ticket && !what.once && locks_.waits(who))
@@ -41,10 +41,10 @@ void lock_home::on(const core::node_id& from, const lock_claim& what) {
 void lock_home::on(const core::node_id& from, const lock_release& what,
                    wishes& out) {
   const core::lock_key who{from, what.seq};
-  once_.erase(who);
   const auto resource = locks_.remove(who);
   if (!resource)
     return;
+  forget_once(*resource, who);
   if (open())
     serve(*resource, out);
   else if (locks_.find(*resource) == nullptr)
@@ -100,7 +100,7 @@ void lock_home::serve(const std::string& resource, wishes& out) {
   if (!keep_promise(resource, out))
     return;
   for (const auto& [who, token] : locks_.serve(resource, next)) {
-    once_.erase(who);
+    forget_once(resource, who);
     out.send(who.node, lock_granted{who.seq, token});
   }
   if (tokens_.used_up())
@@ -163,20 +163,25 @@ void lock_home::serve_all(wishes& out) {
 }
 
 void lock_home::refuse_once(const std::string& resource, wishes& out) {
-  if (once_.empty())
-    return;
-  const auto* const at = locks_.find(resource);
-  if (at == nullptr)
+  const auto at = once_.find(resource);
+  if (at == once_.end())
     return;
   std::vector<core::lock_key> refused;
-  for (const auto& [ticket, waiter] : at->queue)
-    if (once_.contains(waiter.who) && !at->is_held_by(waiter.requester))
-      refused.push_back(waiter.who);
+  for (const auto& who : at->second)
+    if (!locks_.waits_to_share(who))
+      refused.push_back(who);
   for (const auto& who : refused) {
-    once_.erase(who);
+    forget_once(resource, who);
     locks_.remove(who);
     out.send(who.node, lock_refused{who.seq});
   }
+}
+
+void lock_home::forget_once(const std::string& resource,
+                            const core::lock_key& who) {
+  const auto at = once_.find(resource);
+  if (at != once_.end() && at->second.erase(who) != 0 && at->second.empty())
+    once_.erase(at);
 }
 
 } // namespace coopcache::cluster

@@ -87,13 +87,15 @@ private:
   void name_next(const std::string& resource, wishes& out);
   void serve_all(wishes& out);
   void refuse_once(const std::string& resource, wishes& out);
+  void forget_once(const std::string& resource, const core::lock_key& who);
 
   core::locks locks_;
   numbers tokens_;
   numbers tickets_;
   std::set<core::node_id> expected_; ///< have not told all
-  std::set<core::lock_key> once_;    ///< not to be queued
-  promises promises_;                ///< by resource
+  /// Not to be queued; by resource.
+  std::map<std::string, std::set<core::lock_key>, std::less<>> once_;
+  promises promises_; ///< by resource
   bool may_ = false;
 };
 

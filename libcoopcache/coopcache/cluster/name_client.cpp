@@ -16,6 +16,7 @@ void name_client::put(name_wish wish, wishes& out) {
     return;
   }
   alive_.insert(wish.actor);
+  asking_[wish.actor].insert(wish.request);
   start(wish.request, std::move(what), out);
 }
 
@@ -56,8 +57,13 @@ void name_client::ask(std::uint64_t request, const op& of, wishes& out) const {
 
 void name_client::answer(std::uint64_t request, op& of, verdict how,
                          wishes& out) {
-  if (!of.withdrawn)
+  if (!of.withdrawn) {
     out.effects.emplace_back(name_answer{request, how});
+    const auto own = asking_.find(of.owner.actor);
+    if (of.action != name_action::remove && own->second.erase(request) != 0
+        && own->second.empty())
+      asking_.erase(own);
+  }
   deadlines_.erase({of.deadline, request});
   doubtful_.erase(request);
 }
@@ -75,15 +81,6 @@ void name_client::ask_again(const std::string* name, wishes& out) {
 
 void name_client::linked(wishes& out) {
   ask_again(nullptr, out);
-}
-
-bool name_client::has_name(std::uint64_t actor) const {
-  return own_.contains(actor)
-         || std::any_of(ops_.begin(), ops_.end(), [&](const auto& entry) {
-              return entry.second.action != name_action::remove
-                     && entry.second.owner.actor == actor
-                     && !entry.second.withdrawn;
-            });
 }
 
 // -- owners -------------------------------------------------------------------
@@ -107,20 +104,20 @@ void name_client::announce_gone(const std::string& name,
 
 void name_client::owner_gone(std::uint64_t actor, wishes& out) {
   alive_.erase(actor);
-  for (auto at = ops_.begin(); at != ops_.end();) {
-    auto& [request, what] = *at;
-    if (what.action == name_action::remove || what.owner.actor != actor) {
-      ++at;
-    } else if (doubtful_.contains(request)) { // and it was refused
+  const auto asking = asking_.find(actor);
+  const auto requests = asking == asking_.end() ? std::set<std::uint64_t>{}
+                                                : asking->second;
+  for (const auto request : requests) {
+    auto& what = ops_.find(request)->second;
+    if (doubtful_.contains(request)) { // and it was refused
       answer(request, what, verdict::owner_dead, out);
-      at = ops_.erase(at);
-    } else {
-      what.owner_dead = true;
-      // A home that has not begun need not begin; it answers in any case.
-      if (!what.applied && !what.withdrawn && !homes_.empty())
-        out.send(homes_.of(what.name), name_cancel{request, what.name});
-      ++at;
+      ops_.erase(request);
+      continue;
     }
+    what.owner_dead = true;
+    // A home that has not begun need not begin; it answers in any case.
+    if (!what.applied && !homes_.empty())
+      out.send(homes_.of(what.name), name_cancel{request, what.name});
   }
   const auto own = own_.find(actor);
   if (own == own_.end())

@@ -132,7 +132,9 @@ private:
   void disown(const std::string& name, std::uint64_t actor);
   [[nodiscard]] const core::name_record* registered(std::uint64_t request,
                                                     const op& by) const;
-  [[nodiscard]] bool has_name(std::uint64_t actor) const;
+  [[nodiscard]] bool has_name(std::uint64_t actor) const {
+    return own_.contains(actor) || asking_.contains(actor);
+  }
 
   core::node_id self_;
   core::view view_;
@@ -141,6 +143,8 @@ private:
   ops ops_; ///< by request
   std::set<std::pair<core::instant, std::uint64_t>> deadlines_;
   std::map<std::uint64_t, std::set<std::string>> own_; ///< names by actor
+  /// Registrations that are not answered, by actor.
+  std::map<std::uint64_t, std::set<std::uint64_t>> asking_;
   std::set<std::uint64_t> alive_;    ///< actors here that wanted names
   std::set<std::uint64_t> doubtful_; ///< refused for the sake of nobody
   std::map<core::node_id, std::vector<name_state>> told_; ///< by home

@@ -5,30 +5,17 @@
 
 namespace coopcache::core {
 
-namespace {
-
-/// The first of the queue that may hold next to `holders`.
-template <class Queue>
-auto first_fit(Queue& waiters, const std::vector<locks::holder>& holders) {
-  if (holders.empty())
-    return waiters.begin();
-  const auto& requester = holders.front().requester;
-  return std::find_if(waiters.begin(), waiters.end(), [&](const auto& entry) {
-    return entry.second.requester == requester;
-  });
-}
-
-} // namespace
-
 void locks::wait(const lock_key& who, std::string_view resource,
                  std::string_view requester, std::uint64_t ticket) {
   if (places_.contains(who))
     return;
   std::string name{resource};
-  auto& waiters = locks_[name].queue;
-  while (ticket == 0 || waiters.contains(ticket))
+  auto& at = locks_[name];
+  while (ticket == 0 || at.queue.contains(ticket))
     ++ticket;
-  waiters.emplace(ticket, waiter{who, std::string{requester}, now_});
+  const auto made = at.queue.emplace(ticket,
+                                     waiter{who, std::string{requester}, now_});
+  at.by_requester.emplace(made.first->second.requester, ticket);
   places_.emplace(who, place{std::move(name), ticket});
 }
 
@@ -46,11 +33,14 @@ std::optional<std::string> locks::remove(const lock_key& who) {
   auto [resource, ticket] = std::move(at_place->second);
   places_.erase(at_place);
   const auto at = locks_.find(resource);
-  auto& [holders, waiters] = at->second;
-  if (ticket != 0)
-    waiters.erase(ticket);
-  else
+  auto& [holders, waiters, by_requester] = at->second;
+  if (ticket != 0) {
+    const auto waiting = waiters.find(ticket);
+    by_requester.erase({waiting->second.requester, ticket});
+    waiters.erase(waiting);
+  } else {
     std::erase_if(holders, [&](const holder& h) { return h.who == who; });
+  }
   if (holders.empty() && waiters.empty())
     locks_.erase(at);
   return std::move(resource);
@@ -60,14 +50,21 @@ const lock_key* locks::next_to_hold(const std::string& resource) const {
   const auto* const at = find(resource);
   if (at == nullptr)
     return nullptr;
-  const auto fit = first_fit(at->queue, at->holders);
-  return fit == at->queue.end() ? nullptr : &fit->second.who;
+  const auto& [holders, waiters, by_requester] = *at;
+  if (holders.empty())
+    return &waiters.begin()->second.who;
+  const std::string_view requester = holders.front().requester;
+  const auto fit = by_requester.lower_bound({requester, 0});
+  return fit == by_requester.end() || fit->first != requester
+           ? nullptr
+           : &waiters.find(fit->second)->second.who;
 }
 
 void locks::promote(const grant& to) {
   auto& [resource, ticket] = places_.find(to.who)->second;
-  auto& [holders, waiters] = locks_.find(resource)->second;
+  auto& [holders, waiters, by_requester] = locks_.find(resource)->second;
   const auto at = waiters.find(std::exchange(ticket, 0));
+  by_requester.erase({at->second.requester, at->first});
   holders.push_back({to.who, std::move(at->second.requester), to.token, now_});
   waiters.erase(at);
 }
@@ -100,6 +97,14 @@ std::vector<std::string> locks::resources() const {
 bool locks::waits(const lock_key& who) const {
   const auto at = places_.find(who);
   return at != places_.end() && at->second.ticket != 0;
+}
+
+bool locks::waits_to_share(const lock_key& who) const {
+  const auto at = places_.find(who);
+  if (at == places_.end() || at->second.ticket == 0)
+    return false;
+  const auto& there = *find(at->second.resource);
+  return there.is_held_by(there.queue.at(at->second.ticket).requester);
 }
 
 const locks::lock* locks::find(std::string_view resource) const {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -97,6 +98,9 @@ public:
   /// Whether it is known and does not hold.
   [[nodiscard]] bool waits(const lock_key& who) const;
 
+  /// Whether it waits beside a holder of its own requester.
+  [[nodiscard]] bool waits_to_share(const lock_key& who) const;
+
   [[nodiscard]] bool knows(const lock_key& who) const {
     return places_.contains(who);
   }
@@ -115,8 +119,14 @@ public:
   };
 
   struct lock {
+    lock() = default;
+    lock(const lock&) = delete;
+    lock& operator=(const lock&) = delete;
+
     std::vector<holder> holders;
     std::map<std::uint64_t, waiter> queue; ///< by ticket
+    /// The queue once more; the requesters are those in it.
+    std::set<std::pair<std::string_view, std::uint64_t>> by_requester{};
 
     [[nodiscard]] bool is_held_by(std::string_view requester) const {
       return !holders.empty() && holders.front().requester == requester;
