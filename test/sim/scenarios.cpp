@@ -1,5 +1,7 @@
 #include "sim/world.hpp"
 
+#include "core/random.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -959,6 +961,42 @@ TEST_CASE("who is told of a loss has only what it locked again to give back") {
   CHECK(c.w.unlock(3, 7, r, "x") == unlocked::not_held);
   CHECK(c.w.unlock(3, first) == unlocked::lost); // the handle's
   CHECK(c.w.nodes()[3].machine->own_locks().all().empty());
+}
+
+TEST_CASE(
+  "whatever links are broken, views settle, and each node serves in one") {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    CAPTURE(seed);
+    test::dice dice{seed};
+    const auto n = 3 + dice.below(5);
+    const auto broken = 1 + dice.below(8); // of ten links
+    cluster_of c{n};
+    for (std::size_t i = 0; i < n / 2 && seed % 2 == 0; ++i) { // other ranks
+      c.w.crash(i);
+      c.w.run_for(100ms);
+      c.w.restart(i);
+    }
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = i + 1; j < n; ++j)
+        if (dice.below(10) < broken) {
+          if (dice.one_in(4))
+            c.w.cut(i, j);
+          else
+            c.cut_both(i, j);
+        }
+    c.w.run_for(20s);
+    const auto views = c.views;
+    c.w.run_for(10s);
+    CHECK(c.views == views);
+    for (std::size_t i = 0; i < n; ++i) {
+      CHECK(c.w.nodes()[i].machine->grants(c.w.on_clock_of(i, c.w.now())));
+      for (std::size_t j = 0; j < n; ++j)
+        CHECK((!c.view(i).has(c.w.nodes()[j].id) || c.view(i) == c.view(j)));
+    }
+    c.w.heal_network();
+    CHECK(c.time_until([&] { return c.all_in_one(); }));
+  }
 }
 
 TEST_CASE("work grows with the number of those who wait, not with its square") {

@@ -200,6 +200,10 @@ private:
   void end_start(core::instant now);
   void recompute(core::instant now);
   void act(const clocks& at, effects& out);
+  [[nodiscard]] bool is_whole(const core::node_id& who) const;
+  [[nodiscard]] bool stays(const core::node_id& who,
+                           const std::vector<core::node_id>& next) const;
+  [[nodiscard]] std::vector<core::node_id> best_target(core::instant now) const;
   [[nodiscard]] bool is_settled(core::instant now) const;
   [[nodiscard]] bool loses_the_silent() const;
   [[nodiscard]] std::chrono::nanoseconds patience() const;

@@ -41,6 +41,12 @@ void membership::on(const core::node_id& from, const propose& what,
   for (const auto& id : what.dead)
     if (const auto at_peer = peers_.find(id); at_peer != peers_.end())
       lose(at_peer, true, at.now);
+  const bool gone = std::any_of(what.leaving.begin(), what.leaving.end(),
+                                [this](const auto& id) {
+                                  return installed_.has(id);
+                                });
+  if (!again && !gone && stays(self_, all))
+    return;
   if (promised_.id != what.next.id) {
     promised_ = what.next;
     promised_at_ = at.now;
@@ -117,17 +123,23 @@ std::vector<candidate> membership::known(core::instant now) const {
       own->links.push_back(id);
       add(id, info.last.installed.id)->links = info.last.links;
     }
-  // Who is known by hearsay only: its links are those that others report.
+  // Who is known by hearsay only: its links are those that others report, and
+  // its view is the latest that is said to have it.
+  std::map<core::node_id, core::view_id> said;
   for (const auto& [id, info] : peers_) {
     if (!takes_part(id, info))
       continue;
     const auto& in = info.last.installed;
     for (const auto& other : info.last.links)
       if (other != self_ && !peers_.contains(other) && !dead_.contains(other)
-          && !is_held_back(other, now))
-        add(other, in.has(other) ? in.id : core::view_id{})
-          ->links.push_back(id);
+          && !is_held_back(other, now)) {
+        auto& latest = said[other];
+        latest = std::max(latest, in.has(other) ? in.id : core::view_id{});
+        all[other].links.push_back(id);
+      }
   }
+  for (const auto& [other, in] : said)
+    add(other, in);
   // Of two such nobody here can say anything: they count as linked.
   for (auto& [id, entry] : all)
     for (auto& [other, unused] : all)
@@ -144,9 +156,73 @@ std::vector<candidate> membership::known(core::instant now) const {
   return result;
 }
 
+// Whether all members of somebody's view are in it and linked to each other, as
+// far as can be seen from here.
+bool membership::is_whole(const core::node_id& who) const {
+  const auto beat_of = [this](const core::node_id& id) -> const beat* {
+    const auto at = peers_.find(id);
+    return at == peers_.end() || !at->second.spoke ? nullptr : &at->second.last;
+  };
+  const auto* const said = beat_of(who);
+  const auto& view = said == nullptr ? installed_ : said->installed;
+  const auto all_others = [&](const core::node_id& one, const auto& linked) {
+    return std::all_of(view.members.begin(), view.members.end(),
+                       [&](const core::node_id& other) {
+                         return other == one || linked(other);
+                       });
+  };
+  const auto fits = [&](const core::node_id& one) {
+    if (one == self_)
+      return installed_.id == view.id && !changing()
+             && all_others(one, [&](const core::node_id& other) {
+                  return peers_.contains(other);
+                });
+    const auto* const its = beat_of(one);
+    if (its == nullptr) // known by hearsay only
+      return said != nullptr && core::contains(said->links, one);
+    return its->installed.id == view.id && !its->leaving
+           && all_others(one, [&](const core::node_id& other) {
+                return core::contains(its->links, other);
+              });
+  };
+  return std::all_of(view.members.begin(), view.members.end(), fits);
+}
+
+// A whole view is left only for a greater one, or for one with all its members:
+// else, where some links are broken, views could follow each other for ever.
+bool membership::stays(const core::node_id& who,
+                       const std::vector<core::node_id>& next) const {
+  const auto at = peers_.find(who);
+  const auto& own = at == peers_.end() ? installed_.members
+                                       : at->second.last.installed.members;
+  return next.size() <= own.size()
+         && !std::all_of(own.begin(), own.end(),
+                         [&](const auto& id) {
+                           return core::contains(next, id);
+                         })
+         && is_whole(who);
+}
+
+// The component without those who would not join it.
+std::vector<core::node_id> membership::best_target(core::instant now) const {
+  auto all = known(now);
+  for (;;) {
+    auto target = component_of(self_, all);
+    if (stays(self_, target))
+      return installed_.members;
+    const auto refuses = std::find_if(target.begin(), target.end(),
+                                      [&](const core::node_id& id) {
+                                        return id != self_ && stays(id, target);
+                                      });
+    if (refuses == target.end())
+      return target;
+    std::erase_if(all,
+                  [&](const candidate& one) { return one.id == *refuses; });
+  }
+}
+
 void membership::recompute(core::instant now) {
-  auto target = leaving_ || starting_ ? std::vector{self_}
-                                      : component_of(self_, known(now));
+  auto target = leaving_ || starting_ ? std::vector{self_} : best_target(now);
   if (target == target_)
     return;
   target_ = std::move(target);
