@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <fcntl.h>
+#include <future>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -97,6 +98,11 @@ std::string gate::listen(const std::string& endpoint, const caf::actor& what,
   port_ = made->port();
   post(broker_, caf::publish_atom_v, caf::io::doorman_ptr{std::move(made)},
        port_, caf::actor_cast<caf::strong_actor_ptr>(what), messages);
+  // CAF never frees a socket that is closed in the turn of its loop in which it
+  // was opened: so that turn has to be over.
+  const auto turn = std::make_shared<std::promise<void>>();
+  backend.post([turn] { turn->set_value(); });
+  turn->get_future().wait_for(1s);
   return join_endpoint(host, port_);
 }
 
