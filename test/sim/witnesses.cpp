@@ -28,8 +28,12 @@ std::string name_of(const world& w, std::size_t node) {
 void membership_witness::acted(const world& w, std::size_t node,
                                const cluster::effect& what) {
   if (const auto* const sent = std::get_if<cluster::send_message>(&what))
-    if (const auto* const a = std::get_if<cluster::accept>(&sent->what))
+    if (const auto* const a = std::get_if<cluster::accept>(&sent->what)) {
       accepted_.insert({a->id, w.nodes()[node].id});
+      auto& greatest = promised_[w.nodes()[node].id];
+      require(greatest <= a->id, name_of(w, node) + " accepts a smaller id");
+      greatest = a->id;
+    }
   const auto* const changed = std::get_if<cluster::view_changed>(&what);
   if (changed == nullptr)
     return;

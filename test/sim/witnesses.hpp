@@ -14,7 +14,8 @@
 namespace coopcache::sim {
 
 /// Asserts the invariants of membership:
-/// * ids of views that a node installs grow, and one id means one view;
+/// * ids of views that a node accepts, and that it installs, grow, and one id
+///   means one view;
 /// * each member of an installed view has accepted it before;
 /// * a view without some member of the last one is installed only when that
 ///   member may not serve any more (permission);
@@ -29,7 +30,8 @@ public:
 private:
   std::map<core::view_id, std::vector<core::node_id>> views_;
   std::set<std::pair<core::view_id, core::node_id>> accepted_;
-  std::map<std::size_t, core::view_id> last_; ///< by node
+  std::map<core::node_id, core::view_id> promised_; ///< the greatest accepted
+  std::map<std::size_t, core::view_id> last_;       ///< by node
 };
 
 /// Asserts the invariants of locks:
