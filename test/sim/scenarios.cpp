@@ -965,7 +965,7 @@ TEST_CASE("who is told of a loss has only what it locked again to give back") {
 
 TEST_CASE(
   "whatever links are broken, views settle, and each node serves in one") {
-  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
     test::dice dice{seed};
     const auto n = 3 + dice.below(5);
@@ -1017,13 +1017,13 @@ TEST_CASE("work grows with the number of those who wait, not with its square") {
     c.w.run_for(50ms);
     return static_cast<double>(std::clock() - begin);
   };
-  const auto some = ticks_of(4'000), many = ticks_of(16'000);
+  const auto some = ticks_of(2'000), many = ticks_of(8'000);
   CHECK(many < 9 * some); // 4 times as much; 16 would be the square
 }
 
 TEST_CASE("a process that restarts without end keeps no frozen node a member") {
-  for (const auto up : {10ms, 30ms, 60ms, 200ms})
-    for (const auto down : {5ms, 100ms, 300ms})
+  for (const auto up : {10ms, 60ms})
+    for (const auto down : {5ms, 100ms})
       for (const bool was_member : {false, true}) {
         CAPTURE(up.count());
         CAPTURE(down.count());
