@@ -18,7 +18,7 @@ class storm : public witness {
 public:
   storm(std::uint64_t seed, const tampering& tamper)
     : dice_(seed * 2 + 1), count_(3 + dice_.below(5)), strict_(dice_.one_in(4)),
-      world_(seed, settings(), sky(seed)), locks_(strict_) {
+      sky_(sky(seed)), world_(seed, settings(), sky_), locks_(strict_) {
     world_.seen_by = this;
     world_.tamper = tamper;
     world_.on_effect = [this](std::size_t node, const cluster::effect& what) {
@@ -457,6 +457,7 @@ private:
   test::dice dice_;
   std::size_t count_;
   bool strict_;
+  weather sky_; ///< drawn before the settings, with every compiler
   world world_;
   membership_witness members_;
   lock_witness locks_;
