@@ -45,6 +45,7 @@ void membership_witness::acted(const world& w, std::size_t node,
   require(at->second == now.members, "two views of one id");
   auto& last = last_[node];
   require(last < now.id, "views of " + name_of(w, node) + " go back");
+  require(last.number < now.id.number, "two views of one number");
   last = now.id;
   for (std::size_t i = 0; i < w.nodes().size(); ++i) {
     if (!w.runs(i))
@@ -374,6 +375,11 @@ void name_witness::acted(const world& w, std::size_t node,
     require(!removed || view_of(w, node).id < *removed,
             "a removed registration came back: " + c->name);
   } else if (const auto* const t = std::get_if<cluster::owner_told>(&what)) {
+    const auto* const heir = w.nodes()[node].machine->names().replica().find(
+      t->name);
+    require(t->cause != cluster::name_cause::request || heir == nullptr
+              || all_.at(heir->op).wish.replace,
+            "a registration took the name of a living owner: " + t->name);
     for (auto& [request, one] : all_)
       if (one.wish.actor == t->owner.actor && one.wish.name == t->name
           && !one.lost && one.node == node) {
