@@ -491,8 +491,8 @@ public:
   status del_lock(std::string_view resource, std::string_view requester,
                   lock_scope scope = lock_scope::cluster) const;
 
-  /// The same for what an actor has kept or got by message. It is told of a loss
-  /// by `lock_lost`, and has nothing to give back then: `not_held`.
+  /// The same for what an actor has kept or got by message. It is told of a
+  /// loss by `lock_lost`, and has nothing to give back then: `not_held`.
   template <detail::event_actor Self>
   status del_lock(Self* self, std::string_view resource,
                   std::string_view requester,

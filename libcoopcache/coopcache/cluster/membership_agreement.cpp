@@ -180,8 +180,8 @@ bool membership::is_whole(const core::node_id& who) const {
     const auto* const its = beat_of(one);
     if (its == nullptr) // known by hearsay only
       return said != nullptr && core::contains(said->links, one);
-    return its->installed.id == view.id && !its->leaving
-           && all_others(one, [&](const core::node_id& other) {
+    return its->installed.id == view.id && its->promised == view.id
+           && !its->leaving && all_others(one, [&](const core::node_id& other) {
                 return core::contains(its->links, other);
               });
   };
