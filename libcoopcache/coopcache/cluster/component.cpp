@@ -83,4 +83,9 @@ std::vector<core::node_id> component_of(const core::node_id& self,
   }
 }
 
+bool is_worse(const std::vector<core::node_id>& next,
+              const std::vector<core::node_id>& own) noexcept {
+  return next.size() <= own.size() && !core::contains_all(next, own);
+}
+
 } // namespace coopcache::cluster

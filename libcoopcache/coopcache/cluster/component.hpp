@@ -25,4 +25,9 @@ struct candidate {
 [[nodiscard]] std::vector<core::node_id>
 component_of(const core::node_id& self, std::vector<candidate> known);
 
+/// Whether members of a view of `own` should rather stay there than go on to
+/// one of `next`: it is not greater, and leaves some of them out.
+[[nodiscard]] bool is_worse(const std::vector<core::node_id>& next,
+                            const std::vector<core::node_id>& own) noexcept;
+
 } // namespace coopcache::cluster

@@ -200,9 +200,17 @@ private:
   void end_start(core::instant now);
   void recompute(core::instant now);
   void act(const clocks& at, effects& out);
+  [[nodiscard]] bool reaches(const std::vector<core::node_id>& all) const;
+  [[nodiscard]] const beat* beat_of(const core::node_id& id) const;
+  [[nodiscard]] bool keeps_up(const core::view& view,
+                              const core::node_id& one) const;
   [[nodiscard]] bool is_whole(const core::node_id& who) const;
   [[nodiscard]] bool stays(const core::node_id& who,
                            const std::vector<core::node_id>& next) const;
+  void note_offer(const core::view& next, core::instant now);
+  [[nodiscard]] bool awaits(const core::node_id& from,
+                            const std::vector<core::node_id>& next,
+                            core::instant now) const;
   [[nodiscard]] std::vector<core::node_id> best_target(core::instant now) const;
   [[nodiscard]] bool is_settled(core::instant now) const;
   [[nodiscard]] bool loses_the_silent() const;
@@ -236,6 +244,7 @@ private:
   core::instant target_since_;
   core::instant entered_at_;
   core::instant promised_at_;
+  core::instant offered_at_; ///< the same, by the first offer of the kind
   core::instant unsettled_since_ = core::never;
   std::optional<proposal> proposal_;
   core::instant next_beat_;

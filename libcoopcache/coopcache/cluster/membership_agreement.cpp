@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-// How the members agree on a view; the rest of the machine is in
-// membership.cpp.
+// How the members agree on a view; membership_target.cpp says on which.
 
 namespace coopcache::cluster {
 
@@ -25,12 +24,8 @@ void membership::on(const core::node_id& from, const propose& what,
     out.emplace_back(send_message{from, refuse{what.next.id, promised_.id}});
     return;
   }
-  const auto reachable = [this](const core::node_id& id) {
-    return id == self_ || peers_.contains(id);
-  };
   const auto& all = what.next.members;
-  if (leaving_ || starting_ || !what.next.has(self_)
-      || !std::all_of(all.begin(), all.end(), reachable)
+  if (leaving_ || starting_ || !what.next.has(self_) || !reaches(all)
       || std::any_of(all.begin(), all.end(), [&](const auto& id) {
            return is_held_back(id, at.now);
          })) {
@@ -45,9 +40,10 @@ void membership::on(const core::node_id& from, const propose& what,
                                 [this](const auto& id) {
                                   return installed_.has(id);
                                 });
-  if (!again && !gone && stays(self_, all))
+  if (!again && !gone && (stays(self_, all) || awaits(from, all, at.now)))
     return;
   if (promised_.id != what.next.id) {
+    note_offer(what.next, at.now);
     promised_ = what.next;
     promised_at_ = at.now;
     unsettled_since_ = std::min(unsettled_since_, at.now);
@@ -60,6 +56,27 @@ void membership::on(const core::node_id& from, const propose& what,
     send_message{from,
                  accept{what.next.id, static_cast<std::uint64_t>(
                                         std::max(wait, wait.zero()).count())}});
+}
+
+// How long the present offer stands. Neither a repeat renews it, nor a new
+// number for the same.
+void membership::note_offer(const core::view& next, core::instant now) {
+  if (!changing() || promised_.id.proposer != next.id.proposer
+      || promised_.members != next.members)
+    offered_at_ = now;
+}
+
+// Who has accepted a view waits for it, and accepts no worse one of somebody
+// else meanwhile: two groups would take the nodes that they share from each
+// other without end while each waits for a permission to run out.
+bool membership::awaits(const core::node_id& from,
+                        const std::vector<core::node_id>& next,
+                        core::instant now) const {
+  const auto& by = promised_.id.proposer;
+  return changing() && by != from && is_worse(next, promised_.members)
+         && now - offered_at_ < settings_.detection
+         && (by == self_ ? proposal_.has_value() : peers_.contains(by))
+         && reaches(promised_.members);
 }
 
 void membership::on(const core::node_id& from, const accept& what,
@@ -102,133 +119,6 @@ void membership::enter(core::view next, core::instant now, effects& out) {
   send_beats(now, out);
 }
 
-std::vector<candidate> membership::known(core::instant now) const {
-  std::map<core::node_id, candidate> all;
-  std::map<core::view_id, std::size_t> sizes; // as far as they can be seen
-  std::map<core::node_id, core::view_id> views;
-  const auto add = [&](const core::node_id& id, const core::view_id& in) {
-    if (views.emplace(id, in).second)
-      ++sizes[in];
-    auto& entry = all[id];
-    entry.id = id;
-    return &entry;
-  };
-  const auto takes_part = [&](const core::node_id& id, const peer& info) {
-    return info.spoke && !info.last.leaving && !info.last.starting
-           && !is_held_back(id, now);
-  };
-  auto* const own = add(self_, installed_.id);
-  for (const auto& [id, info] : peers_)
-    if (takes_part(id, info)) {
-      own->links.push_back(id);
-      add(id, info.last.installed.id)->links = info.last.links;
-    }
-  // Who is known by hearsay only: its links are those that others report, and
-  // its view is the latest that is said to have it.
-  std::map<core::node_id, core::view_id> said;
-  for (const auto& [id, info] : peers_) {
-    if (!takes_part(id, info))
-      continue;
-    const auto& in = info.last.installed;
-    for (const auto& other : info.last.links)
-      if (other != self_ && !peers_.contains(other) && !dead_.contains(other)
-          && !is_held_back(other, now)) {
-        auto& latest = said[other];
-        latest = std::max(latest, in.has(other) ? in.id : core::view_id{});
-        all[other].links.push_back(id);
-      }
-  }
-  for (const auto& [other, in] : said)
-    add(other, in);
-  // Of two such nobody here can say anything: they count as linked.
-  for (auto& [id, entry] : all)
-    for (auto& [other, unused] : all)
-      if (id != other && id != self_ && other != self_ && !peers_.contains(id)
-          && !peers_.contains(other))
-        entry.links.push_back(other);
-  std::vector<candidate> result;
-  result.reserve(all.size());
-  for (auto& [id, entry] : all) {
-    const auto& in = views[id];
-    entry.view_size = in == core::view_id{} ? 1 : sizes[in];
-    result.push_back(std::move(entry));
-  }
-  return result;
-}
-
-// Whether all members of somebody's view are in it and linked to each other, as
-// far as can be seen from here.
-bool membership::is_whole(const core::node_id& who) const {
-  const auto beat_of = [this](const core::node_id& id) -> const beat* {
-    const auto at = peers_.find(id);
-    return at == peers_.end() || !at->second.spoke ? nullptr : &at->second.last;
-  };
-  const auto* const said = beat_of(who);
-  const auto& view = said == nullptr ? installed_ : said->installed;
-  const auto all_others = [&](const core::node_id& one, const auto& linked) {
-    return std::all_of(view.members.begin(), view.members.end(),
-                       [&](const core::node_id& other) {
-                         return other == one || linked(other);
-                       });
-  };
-  const auto fits = [&](const core::node_id& one) {
-    if (one == self_)
-      return installed_.id == view.id && !changing()
-             && all_others(one, [&](const core::node_id& other) {
-                  return peers_.contains(other);
-                });
-    const auto* const its = beat_of(one);
-    if (its == nullptr) // known by hearsay only
-      return said != nullptr && core::contains(said->links, one);
-    return its->installed.id == view.id && its->promised == view.id
-           && !its->leaving && all_others(one, [&](const core::node_id& other) {
-                return core::contains(its->links, other);
-              });
-  };
-  return std::all_of(view.members.begin(), view.members.end(), fits);
-}
-
-// A whole view is left only for a greater one, or for one with all its members:
-// else, where some links are broken, views could follow each other for ever.
-bool membership::stays(const core::node_id& who,
-                       const std::vector<core::node_id>& next) const {
-  const auto at = peers_.find(who);
-  const auto& own = at == peers_.end() ? installed_.members
-                                       : at->second.last.installed.members;
-  return next.size() <= own.size()
-         && !std::all_of(own.begin(), own.end(),
-                         [&](const auto& id) {
-                           return core::contains(next, id);
-                         })
-         && is_whole(who);
-}
-
-// The component without those who would not join it.
-std::vector<core::node_id> membership::best_target(core::instant now) const {
-  auto all = known(now);
-  for (;;) {
-    auto target = component_of(self_, all);
-    if (stays(self_, target))
-      return installed_.members;
-    const auto refuses = std::find_if(target.begin(), target.end(),
-                                      [&](const core::node_id& id) {
-                                        return id != self_ && stays(id, target);
-                                      });
-    if (refuses == target.end())
-      return target;
-    std::erase_if(all,
-                  [&](const candidate& one) { return one.id == *refuses; });
-  }
-}
-
-void membership::recompute(core::instant now) {
-  auto target = leaving_ || starting_ ? std::vector{self_} : best_target(now);
-  if (target == target_)
-    return;
-  target_ = std::move(target);
-  target_since_ = now;
-}
-
 bool membership::loses_the_silent() const {
   return std::any_of(installed_.members.begin(), installed_.members.end(),
                      [this](const auto& m) {
@@ -257,13 +147,8 @@ bool membership::needs_change(core::instant now) const {
 std::chrono::nanoseconds membership::patience() const {
   if (loses_the_silent())
     return settings_.beat + settings_.settle;
-  const auto stays = [this](const auto& id) {
-    return core::contains(target_, id);
-  };
-  const bool loses = !std::all_of(installed_.members.begin(),
-                                  installed_.members.end(), stays);
-  const auto is_member = [this](const auto& id) { return installed_.has(id); };
-  const bool gains = !std::all_of(target_.begin(), target_.end(), is_member);
+  const bool loses = !core::contains_all(target_, installed_.members);
+  const bool gains = !core::contains_all(installed_.members, target_);
   return gains && !loses ? settings_.settle : std::chrono::nanoseconds{0};
 }
 
@@ -320,6 +205,7 @@ void membership::start_proposal(const clocks& at, effects& out) {
   mine.missing = {target_.begin(), target_.end()};
   mine.missing.erase(self_);
   mine.resend = mine.since = at.now;
+  note_offer(mine.next, at.now);
   promised_ = mine.next;
   note_number(promised_.id.number);
   proposal_ = std::move(mine);

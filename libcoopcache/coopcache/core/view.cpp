@@ -13,6 +13,12 @@ bool contains(const std::vector<node_id>& all, const node_id& one) noexcept {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
 
+bool contains_all(const std::vector<node_id>& all,
+                  const std::vector<node_id>& some) noexcept {
+  return std::all_of(some.begin(), some.end(),
+                     [&all](const node_id& one) { return contains(all, one); });
+}
+
 // FNV-1a, then spread: the keys are short and the result is compared as a
 // whole.
 std::uint64_t stable_hash(std::string_view text) noexcept {

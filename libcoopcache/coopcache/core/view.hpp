@@ -25,6 +25,10 @@ struct node_id {
 [[nodiscard]] bool contains(const std::vector<node_id>& all,
                             const node_id& one) noexcept;
 
+/// Whether each of `some` is among `all`.
+[[nodiscard]] bool contains_all(const std::vector<node_id>& all,
+                                const std::vector<node_id>& some) noexcept;
+
 /// Names a view; later views of a member have greater ids.
 struct view_id {
   std::uint64_t number = 0; ///< at least the Unix time of its proposal in ms
