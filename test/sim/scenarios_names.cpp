@@ -1,0 +1,474 @@
+#include "sim/cluster_of.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+// One bad moment at a time: names.
+
+using namespace coopcache;
+using namespace coopcache::sim;
+using namespace std::chrono_literals;
+
+TEST_CASE("two full halves have the same names, and one holder, in 300 ms") {
+  constexpr std::uint64_t count = 50;
+  cluster_of c{6};
+  for (std::uint64_t i = 0; i < count; ++i)
+    c.put(i % 6, numbered("own", i));
+  c.w.run_for(20ms);
+  c.split(3);
+  c.w.run_for(5s);
+  std::map<std::string, std::vector<std::uint64_t>> holders;
+  for (std::uint64_t i = 0; i < count; ++i)
+    for (const std::size_t node : sizes{i % 3, 3 + i % 3}) {
+      c.put(node, numbered("both", i), "notify");
+      const auto resource = numbered("r", i);
+      holders[resource].push_back(c.lock(node, resource));
+    }
+  c.w.run_for(20ms);
+  for (const auto& [resource, requests] : holders)
+    for (const auto request : requests)
+      REQUIRE(c.got(request));
+  c.w.heal_network();
+  const auto agree = [&] {
+    if (!c.all_in_one())
+      return false;
+    const auto& names = c.w.nodes()[0].machine->names().replica().all();
+    if (names.size() != 2 * count)
+      return false;
+    for (const auto& node : c.w.nodes())
+      if (node.machine->names().replica().all() != names)
+        return false;
+    return std::all_of(holders.begin(), holders.end(), [&](const auto& one) {
+      const auto& both = one.second;
+      return std::count_if(both.begin(), both.end(),
+                           [&](auto request) {
+                             return std::find(c.lost.begin(), c.lost.end(),
+                                              request)
+                                    != c.lost.end();
+                           })
+             == 1;
+    });
+  };
+  const auto took = c.time_until(agree);
+  REQUIRE(took);
+  CHECK(*took <= 300ms);
+}
+
+TEST_CASE("who dies in the middle of a change leaves it done or undone") {
+  enum class change { put, replace, remove };
+  constexpr std::size_t requester = 1, owner = 2, home = 3;
+  for (const auto action : {change::put, change::replace, change::remove})
+    for (const auto dies : {requester, home})
+      for (auto when = 0us; when <= 4000us; when += 100us) {
+        CAPTURE(static_cast<int>(action));
+        CAPTURE(dies);
+        CAPTURE(when.count());
+        cluster_of c{4};
+        const auto name = c.resource_at(home);
+        const auto old = action == change::put ? 0 : c.put(owner, name);
+        c.w.run_for(10ms);
+        std::uint64_t request = 0;
+        if (action == change::remove)
+          c.w.remove(requester, request = ++c.last, name);
+        else
+          request = c.put(requester, name, "", action == change::replace);
+        c.w.run_for(when);
+        c.w.crash(dies);
+        c.w.run_for(1s);
+        const auto now = c.owner(0, name);
+        for (std::size_t i = 0; i < 4; ++i)
+          if (i != dies)
+            CHECK(c.owner(i, name) == now);
+        const auto wanted = action == change::remove ? 0 : request;
+        if (dies == home) {
+          CHECK(c.got(request));
+          CHECK(now == wanted);
+        } else {
+          CHECK((now == old || now == 0));
+        }
+      }
+}
+
+TEST_CASE("a registration takes two rounds at most") {
+  cluster_of c{5};
+  const auto trip = 1ms; // at most
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    const auto one = c.put(i % 5, numbered("n", i));
+    c.w.run_for(4 * trip);
+    CHECK(c.got(one));
+  }
+}
+
+TEST_CASE("of two nodes that register one name at once one gets yes") {
+  cluster_of c{3};
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    const auto name = numbered("n", i);
+    const auto one = c.put(0, name);
+    const auto two = c.put(1, name);
+    c.w.run_for(10ms);
+    CHECK(c.got(one) != c.got(two));
+    for (std::size_t node = 0; node < 3; ++node)
+      CHECK(c.owner(node, name) == (c.got(one) ? one : two));
+  }
+}
+
+TEST_CASE("a replaced owner is told once, and readers see no gap") {
+  cluster_of c{3};
+  const auto one = c.put(0, "a");
+  c.w.run_for(10ms);
+  const auto two = c.put(1, "a", "", true);
+  CHECK(c.time_until([&] {
+    for (std::size_t i = 0; i < 3; ++i)
+      CHECK(c.owner(i, "a") != 0);
+    return c.got(two);
+  }));
+  REQUIRE(c.told.size() == 1);
+  CHECK(c.told[0].owner.actor == one);
+}
+
+TEST_CASE("an actor has one name, unless it takes one over") {
+  cluster_of c{2};
+  const auto one = c.put(0, "a");
+  c.w.run_for(10ms);
+  cluster::name_wish again;
+  again.request = 1000;
+  again.actor = one;
+  again.name = "b";
+  c.w.put(0, again);
+  c.w.run_for(10ms);
+  CHECK(c.answers.at(1000) == cluster::verdict::refused);
+}
+
+TEST_CASE("a dead owner's name is gone everywhere") {
+  cluster_of c{3};
+  const auto one = c.put(2, "a");
+  c.w.run_for(10ms);
+  c.w.owner_gone(2, one);
+  const auto took = c.time_until([&] {
+    return c.owner(0, "a") == 0 && c.owner(1, "a") == 0 && c.owner(2, "a") == 0;
+  });
+  REQUIRE(took);
+  CHECK(*took <= 1ms); // within one way
+}
+
+TEST_CASE("after a heal a node is synced when it knows the names again") {
+  cluster_of c{4};
+  c.split(3); // 0 1 2 | 3
+  c.w.run_for(5s);
+  const auto one = c.put(0, "a");
+  c.w.run_for(10ms);
+  REQUIRE(c.got(one));
+  const auto& names = c.w.nodes()[3].machine->names();
+  REQUIRE(names.synced());
+  c.w.heal_network();
+  while (c.members(3) == "3")
+    c.w.run_for(1us);
+  CHECK_FALSE(names.synced());
+  while (!names.synced())
+    c.w.run_for(1us);
+  CHECK(c.owner(3, "a") == one);
+}
+
+TEST_CASE("whoever sees that a name is free can have it") {
+  for (const bool node_dies : {false, true})
+    for (const std::size_t home : sizes{0, 1}) {
+      CAPTURE(node_dies);
+      CAPTURE(home);
+      cluster_of c{3};
+      std::string name = "a";
+      while (c.home(name) != home)
+        name += "a";
+      for (int round = 0; round < (node_dies ? 20 : 200); ++round) {
+        // The proof of a death may come later than the end of the link.
+        c.w.change_weather({20us, 1ms, 0, false, 0, (round % 4) * 2ms});
+        const auto one = c.put(2, name);
+        c.w.run_for(10ms);
+        REQUIRE(c.got(one));
+        const auto& seen = c.w.nodes()[1].lost_links;
+        const auto before = seen;
+        if (node_dies)
+          c.w.crash(2);
+        else
+          c.w.owner_gone(2, one);
+        // From the first moment on.
+        while (c.owner(1, name) != 0 && seen == before)
+          c.w.run_for(1us);
+        const auto again = c.put(1, name);
+        CHECK(c.time_until([&] { return c.answers.contains(again); }, 100ms));
+        CHECK(c.got(again));
+        c.w.owner_gone(1, again);
+        if (node_dies)
+          c.w.restart(2);
+        REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+        c.w.run_for(10ms);
+      }
+    }
+}
+
+TEST_CASE("an actor that ends while it is being registered is refused") {
+  cluster_of c{3};
+  std::string name = "a";
+  while (c.home(name) == 2)
+    name += "a";
+  const auto one = c.put(2, name);
+  c.w.owner_gone(2, one);
+  c.w.run_for(20ms);
+  CHECK(c.answers.at(one) == cluster::verdict::owner_dead);
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(c.owner(i, name) == 0);
+}
+
+TEST_CASE("a replace for an actor that has ended spares the living owner") {
+  cluster_of c{4};
+  const auto name = c.resource_at(3);
+  const auto living = c.put(2, name);
+  c.w.run_for(10ms);
+  c.w.freeze(3); // the home
+  const auto dead = c.put(1, name, "", true);
+  c.w.run_for(10ms);
+  c.w.owner_gone(1, dead);
+  c.w.run_for(5s);
+  c.w.thaw(3);
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(100ms);
+  CHECK(c.answers.at(dead) == cluster::verdict::owner_dead);
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(c.owner(i, name) == living);
+  CHECK(c.told.empty());
+}
+
+TEST_CASE("who ends while a resolver is asked wins nothing") {
+  using cluster::survivor;
+  for (const auto who : {survivor::first, survivor::second})
+    for (const bool first_ends : {false, true}) {
+      CAPTURE(first_ends);
+      cluster_of c{4};
+      std::uint64_t question = 0;
+      std::size_t asked = 0;
+      c.asked = [&](std::size_t node, const cluster::ask_resolver& q) {
+        asked = node;
+        question = q.question;
+      };
+      c.split(2);
+      c.w.run_for(5s);
+      const auto one = c.put(0, "a", "custom");
+      c.w.run_for(100ms);
+      const auto two = c.put(3, "a", "custom");
+      c.w.run_for(100ms);
+      c.w.heal_network();
+      REQUIRE(c.time_until([&] { return question != 0; }));
+      if (first_ends)
+        c.w.owner_gone(0, one);
+      else
+        c.w.owner_gone(3, two);
+      c.w.run_for(10ms);
+      c.w.resolved(asked, question, who);
+      c.w.run_for(100ms);
+      for (std::size_t i = 0; i < 4; ++i)
+        CHECK(c.owner(i, "a") == (first_ends ? two : one));
+    }
+}
+
+TEST_CASE("a function's word is not undone by the next resolver") {
+  cluster_of c{6};
+  c.decide = [](const auto&) { return cluster::survivor::second; };
+  for (const std::size_t a : sizes{0, 1, 2, 3, 4, 5})
+    for (const std::size_t b : sizes{0, 1, 2, 3, 4, 5})
+      if (a / 2 != b / 2)
+        c.w.cut(a, b);
+  c.w.run_for(5s);
+  c.put(0, "a", "custom");
+  c.w.run_for(10ms);
+  const auto kept = c.put(2, "a", "exit");
+  c.w.run_for(10ms);
+  c.put(4, "a", "exit");
+  c.w.run_for(100ms);
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(1s);
+  for (std::size_t i = 0; i < 6; ++i)
+    CHECK(c.owner(i, "a") == kept);
+  for (const auto& told : c.told)
+    CHECK(told.cause == cluster::name_cause::clash);
+  CHECK(c.told.size() == 2);
+}
+
+TEST_CASE("a clash at a heal is resolved as the earlier registration says") {
+  using cluster::survivor;
+  const struct {
+    std::string resolver;
+    std::optional<survivor> answer; ///< of a function of the user's
+    int stays;                      ///< 1, 2 or 0
+    std::size_t told;
+  } table[] = {
+    {"", {}, 1, 1},
+    {"exit", {}, 1, 1},
+    {"notify", {}, 1, 1},
+    {"notify_all", {}, 0, 2},
+    {"mine", survivor::first, 1, 1},
+    {"mine", survivor::second, 2, 1},
+    {"mine", survivor::nobody, 0, 2},
+    {"hangs", {}, 0, 2},
+  };
+  for (const auto& row : table)
+    for (const std::size_t early : sizes{0, 3}) {
+      CAPTURE(row.resolver);
+      CAPTURE(early);
+      cluster_of c{4};
+      std::uint64_t one = 0, two = 0;
+      c.decide = [&](const auto& about) {
+        CHECK(about.first.actor == one);
+        CHECK(about.second.actor == two);
+        return row.answer;
+      };
+      c.split(2);
+      c.w.run_for(5s);
+      one = c.put(early, "a", row.resolver);
+      c.w.run_for(100ms);
+      two = c.put(3 - early, "a", "notify_all");
+      c.w.run_for(100ms);
+      CHECK(c.got(one));
+      CHECK(c.got(two));
+      c.w.heal_network();
+      REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+      c.w.run_for(1100ms);
+      const std::uint64_t expected[] = {0, one, two};
+      for (std::size_t i = 0; i < 4; ++i)
+        CHECK(c.owner(i, "a") == expected[row.stays]);
+      CHECK(c.told.size() == row.told);
+      using cause = cluster::name_cause;
+      const bool ends = row.resolver.empty() || row.resolver == "exit";
+      for (const auto& told : c.told)
+        CHECK(told.cause == (ends ? cause::clash_exit : cause::clash));
+      const bool ours = row.resolver == "mine" || row.resolver == "hangs";
+      CHECK(c.questions == (ours ? 1 : 0));
+      CHECK(c.late == (row.resolver == "hangs" ? 1 : 0));
+    }
+}
+
+TEST_CASE("resolvers are asked one after the other, and once for each clash") {
+  cluster_of c{5};
+  std::set<std::pair<std::uint64_t, std::uint64_t>> asked;
+  c.asked = [&](std::size_t node, const cluster::ask_resolver& q) {
+    CHECK(asked.emplace(q.first.actor, q.second.actor).second);
+    // Each takes longer than a tenth of what one may take.
+    c.w.at(c.w.now() + 150ms, [&c, node, question = q.question] {
+      c.w.resolved(node, question, cluster::survivor::second);
+    });
+  };
+  std::vector<std::string> names;
+  for (std::uint64_t i = 0; names.size() < 24; ++i)
+    if (c.home(numbered("name", i)) != 4)
+      names.push_back(numbered("name", i));
+  c.split(2); // 0 1 | 2 3 4
+  c.w.run_for(5s);
+  std::vector<std::uint64_t> left, right;
+  for (const auto& name : names) {
+    left.push_back(c.put(0, name, "mine"));
+    right.push_back(c.put(2, name, "mine"));
+    c.w.run_for(10ms);
+    CHECK(c.got(left.back()));
+    CHECK(c.got(right.back()));
+  }
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(200ms);
+  c.w.crash(4); // the homes stay, and ask no more than they have
+  c.w.run_for(8s);
+  CHECK(asked.size() == names.size());
+  for (std::size_t i = 0; i < names.size(); ++i)
+    CHECK(
+      (c.owner(0, names[i]) == left[i] || c.owner(0, names[i]) == right[i]));
+}
+
+TEST_CASE("who was cut off keeps its own names and drops the others") {
+  cluster_of c{3};
+  const auto mine = c.put(2, "mine");
+  const auto yours = c.put(0, "yours");
+  c.w.run_for(10ms);
+  c.split(2);
+  c.w.run_for(5s);
+  CHECK(c.owner(2, "mine") == mine);
+  CHECK(c.owner(2, "yours") == 0);
+  CHECK(c.owner(0, "mine") == 0);
+  CHECK(c.owner(0, "yours") == yours);
+  c.w.heal_network();
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+  c.w.run_for(20ms);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(c.owner(i, "mine") == mine);
+    CHECK(c.owner(i, "yours") == yours);
+  }
+}
+TEST_CASE("a name is taken from nobody but the owner that is said") {
+  cluster_of c{3};
+  const auto one = c.put(1, "a"), two = c.put(2, "b");
+  c.w.run_for(10ms);
+  const auto& nodes = c.w.nodes();
+  const auto attempt = [&](const std::string& name, std::size_t node,
+                           std::uint64_t actor) {
+    const auto request = ++c.last;
+    c.w.remove(0, request, name, core::name_owner{nodes[node].id, actor});
+    c.w.run_for(10ms);
+    return c.answers.at(request);
+  };
+  using cluster::verdict;
+  CHECK(attempt("a", 2, two) == verdict::refused);
+  CHECK(attempt("a", 1, two) == verdict::refused);
+  CHECK(attempt("none", 1, one) == verdict::refused);
+  CHECK(c.owner(0, "a") == one);
+  CHECK(attempt("a", 1, one) == verdict::done);
+  CHECK(c.owner(0, "a") == 0);
+  CHECK(c.owner(0, "b") == two);
+}
+
+TEST_CASE("a registration that timed out can be asked for again") {
+  cluster_of c{4};
+  c.w.freeze(3);
+  const auto late = c.put(1, "a", "", false, 200ms);
+  c.w.run_for(300ms);
+  CHECK(c.answers.at(late) == cluster::verdict::timed_out);
+  cluster::name_wish again;
+  again.request = ++c.last;
+  again.actor = late; // the same actor
+  again.name = "a";
+  again.deadline = c.w.now() + 10s;
+  c.w.put(1, again);
+  REQUIRE(c.time_until([&] { return c.got(c.last); }, 10s));
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(c.owner(i, "a") == late);
+}
+
+TEST_CASE("a replace that timed out leaves the name with one of the two") {
+  const struct {
+    std::size_t frozen;
+    nanos limit;
+  } table[] = {{3, 200ms}, {3, 20ms}, {2, 200ms}};
+  for (const auto& row : table) {
+    CAPTURE(row.frozen);
+    cluster_of c{4};
+    const auto before = c.put(1, "a");
+    REQUIRE(c.time_until([&] { return c.got(before); }));
+    c.w.freeze(row.frozen);
+    const auto late = c.put(0, "a", "", true, row.limit);
+    c.w.run_for(row.limit + 10ms);
+    CHECK(c.answers.at(late) == cluster::verdict::timed_out);
+    c.w.run_for(5s);
+    c.w.thaw(row.frozen);
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    c.w.run_for(100ms);
+    const auto now = c.owner(0, "a");
+    CHECK((now == before || now == late));
+    for (std::size_t i = 1; i < 4; ++i)
+      CHECK(c.owner(i, "a") == now);
+    CHECK(c.told.size() == (now == late ? 1 : 0));
+  }
+}
