@@ -62,7 +62,7 @@ std::vector<body> all_bodies() {
     name_reply{16, true},
     name_update{"n", a_record(), name_cause::clash_exit},
     name_ack{"n", 17},
-    name_gone{"n", 18},
+    name_gone{"n", 18, 19},
     name_claim{"n", a_record()},
     claims_end{18, {19, 20}},
     name_state{"n", a_record(), true},

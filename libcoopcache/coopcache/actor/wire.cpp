@@ -205,7 +205,7 @@ bool inspect(Inspector& f, name_ack& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, name_gone& x) {
-  return f.apply(x.name) && f.apply(x.version);
+  return f.apply(x.name) && f.apply(x.version) && f.apply(x.op);
 }
 
 template <class Inspector>

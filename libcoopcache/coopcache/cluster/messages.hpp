@@ -240,7 +240,8 @@ struct name_ack {
 /// A hint of the owner's node, ahead of the home's update: the owner is dead.
 struct name_gone {
   std::string name;
-  std::uint64_t version = 0;
+  std::uint64_t version = 0; ///< as the owner's node has it
+  std::uint64_t op = 0;      ///< the registration
 
   friend bool operator==(const name_gone&, const name_gone&) = default;
 };

@@ -92,7 +92,7 @@ void name_client::announce_gone(const std::string& name,
   if (homes_.empty())
     return;
   for (const auto& id : view_.members)
-    out.send(id, name_gone{name, record.version});
+    out.send(id, name_gone{name, record.version, record.op});
   name_request what;
   what.action = name_action::remove;
   what.name = name;
@@ -143,6 +143,12 @@ void name_client::set(const std::string& name, const core::name_record& record,
                       name_cause cause, wishes& out) {
   const auto* const old = replica_.find(name);
   const auto before = old == nullptr ? core::name_owner{} : old->owner;
+  if (gone_.contains({record.owner.node, record.op})) {
+    unset(name, record.version, name_cause::request, out);
+    if (before.actor != 0 && before.node == self_)
+      out.effects.emplace_back(owner_told{name, before, cause});
+    return;
+  }
   if (!replica_.put(name, record))
     return;
   note_applied(name, record, out);
@@ -192,6 +198,7 @@ void name_client::note_applied(const std::string& name,
 
 void name_client::on(const core::node_id& home, const name_update& what,
                      wishes& out) {
+  heard_[home] = what.record.version;
   if (what.record.owner.actor != 0)
     set(what.name, what.record, what.cause, out);
   else
@@ -200,10 +207,14 @@ void name_client::on(const core::node_id& home, const name_update& what,
   ask_again(&what.name, out);
 }
 
-void name_client::on(const name_gone& what, wishes& out) {
+// What the home has yet to say of that registration is skipped.
+void name_client::on(const core::node_id& from, const name_gone& what,
+                     wishes& out) {
+  if (heard_[homes_.of(what.name)] < what.version)
+    gone_.emplace(from, what.op);
   const auto* const record = replica_.find(what.name);
-  if (record != nullptr && record->version == what.version)
-    unset(what.name, what.version, name_cause::request, out);
+  if (record != nullptr && record->owner.node == from && record->op == what.op)
+    unset(what.name, record->version, name_cause::request, out);
 }
 
 // Who is refused for the sake of an owner that is gone, as far as this node
@@ -242,6 +253,8 @@ void name_client::enter(const core::view& current, wishes& out) {
   view_ = current;
   homes_ = core::homes{current};
   told_.clear();
+  gone_.clear();
+  heard_.clear();
   doubtful_.clear(); // all are asked for again
   untold_ = {current.members.begin(), current.members.end()};
   std::vector<std::string> lost;
@@ -309,6 +322,7 @@ void name_client::on(const core::node_id& home, const states_end& what,
     std::set<std::string_view> kept;
     for (const auto& state : told_[home]) {
       kept.insert(state.name);
+      heard_[home] = std::max(heard_[home], state.record.version);
       if (!state.disputed)
         set(state.name, state.record, name_cause::request, out);
     }

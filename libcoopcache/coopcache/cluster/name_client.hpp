@@ -68,7 +68,7 @@ public:
   void give_up(wishes& out);
 
   void on(const core::node_id& home, const name_update& what, wishes& out);
-  void on(const name_gone& what, wishes& out);
+  void on(const core::node_id& from, const name_gone& what, wishes& out);
   /// `is_linked`: whether this node has a link to another.
   void on(const name_reply& what,
           const std::function<bool(const core::node_id&)>& is_linked,
@@ -148,6 +148,10 @@ private:
   std::set<std::uint64_t> alive_;    ///< actors here that wanted names
   std::set<std::uint64_t> doubtful_; ///< refused for the sake of nobody
   std::map<core::node_id, std::vector<name_state>> told_; ///< by home
+  std::map<core::node_id, std::uint64_t> heard_;          ///< versions, by home
+  /// Owners' nodes, and registrations: those that ended before the home told
+  /// of them in this view.
+  std::set<std::pair<core::node_id, std::uint64_t>> gone_;
   std::set<core::node_id> untold_; ///< homes that have not told all
 };
 
