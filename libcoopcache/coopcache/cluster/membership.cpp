@@ -44,8 +44,8 @@ core::instant to_instant(std::uint64_t number) {
 membership::membership(core::node_id self, const membership_settings& settings,
                        const clocks& at)
   : self_(std::move(self)),
-    settings_(settings), installed_{{at.wall, self_}, {self_}},
-    promised_(installed_), highest_(at.wall), target_{self_},
+    settings_(settings), installed_{{usable(at.wall), self_}, {self_}},
+    promised_(installed_), highest_(installed_.id.number), target_{self_},
     target_since_(at.now), entered_at_(at.now), promised_at_(at.now),
     next_beat_(at.now), last_event_(at.now), started_(at.now),
     starting_(settings.remembers) {
@@ -62,7 +62,7 @@ void membership::linked(const core::node_id& who, const clocks& at,
   auto& info = peers_[who];
   info.heard = at.now;
   info.linked = true;
-  recompute(at.now);
+  is_stale_ = true;
   send_beats(at.now, out);
   act(at, out);
 }
@@ -99,7 +99,8 @@ void membership::lose(peers::iterator who, bool dead, core::instant now) {
   if (dead)
     note_dead(id);
   peers_.erase(who);
-  recompute(now);
+  is_stale_ = true;
+  computed_at_ = {}; // a loss does not wait
   beat_due_ = true;
 }
 
@@ -257,6 +258,7 @@ void membership::send_beats(core::instant now, effects& out) {
 void membership::on(const core::node_id& from, const beat& what,
                     const clocks& at, effects& out) {
   auto& info = peers_[from];
+  is_stale_ = is_stale_ || info.last.promised != what.promised;
   const bool news = !info.spoke || info.last.installed != what.installed
                     || info.last.links != what.links
                     || info.last.leaving != what.leaving
@@ -269,14 +271,13 @@ void membership::on(const core::node_id& from, const beat& what,
   info.spoke = true;
   note_number(what.installed.id.number);
   note_number(what.promised.number);
+  is_stale_ = is_stale_ || news;
   if (installed_.has(from) && what.promised == installed_.id
       && what.installed.id < installed_.id)
     out.emplace_back(send_message{from, install{installed_}});
-  if (news) {
-    recompute(at.now);
-    // It entered our view, or left another: it needs our echo, or our view.
+  // It entered our view, or left another: it needs our echo, or our view.
+  if (news)
     send_beat(from, info, at.now, out);
-  }
 }
 
 // -- events -------------------------------------------------------------------
@@ -303,7 +304,8 @@ void membership::tick(const clocks& at, effects& out) {
   forget_old_losses(at.now);
   forget_dead();
   end_start(at.now);
-  recompute(at.now); // somebody may be held back no longer
+  // Somebody may be held back no longer.
+  is_stale_ = is_stale_ || !losses_.empty();
   if (at.now >= next_beat_)
     send_beats(at.now, out);
   act(at, out);
@@ -347,6 +349,8 @@ core::instant membership::next_wake() const noexcept {
                    : next_beat_;
   for (const auto& [id, info] : peers_)
     wake = std::min(wake, info.heard + settings_.detection);
+  if (is_stale_)
+    wake = std::min(wake, computed_at_ + settings_.settle / 10);
   return wake;
 }
 

@@ -26,6 +26,12 @@ struct clocks {
 /// Numbers of views stay below it; those of peers that do not are not believed.
 inline constexpr std::uint64_t largest_view_number = std::uint64_t{1} << 42;
 
+/// What views are numbered from: a wall clock that shows a year after 2091
+/// counts as none, for numbers must be able to grow from there.
+[[nodiscard]] constexpr std::uint64_t usable(std::uint64_t wall) noexcept {
+  return wall < largest_view_number / 8 * 7 ? wall : 0;
+}
+
 struct membership_settings {
   /// After so long a silence a link counts as broken.
   std::chrono::nanoseconds detection{std::chrono::milliseconds{1500}};
@@ -198,6 +204,7 @@ private:
   void lose_the_silent(core::instant now, effects& out);
   void forget_old_losses(core::instant now);
   void end_start(core::instant now);
+  void refresh(core::instant now);
   void recompute(core::instant now);
   void act(const clocks& at, effects& out);
   [[nodiscard]] bool reaches(const std::vector<core::node_id>& all) const;
@@ -242,6 +249,8 @@ private:
   std::uint64_t highest_ = 0;
   std::vector<core::node_id> target_; ///< the component as it should be
   core::instant target_since_;
+  core::instant computed_at_; ///< when the target was
+  bool is_stale_ = false;     ///< something is known that it does not consider
   core::instant entered_at_;
   core::instant promised_at_;
   core::instant offered_at_; ///< the same, by the first offer of the kind

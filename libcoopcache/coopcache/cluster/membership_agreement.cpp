@@ -45,6 +45,7 @@ void membership::on(const core::node_id& from, const propose& what,
   if (promised_.id != what.next.id) {
     note_offer(what.next, at.now);
     promised_ = what.next;
+    is_stale_ = true;
     promised_at_ = at.now;
     unsettled_since_ = std::min(unsettled_since_, at.now);
     proposal_.reset();
@@ -136,9 +137,8 @@ bool membership::needs_change(core::instant now) const {
   // A member that has long been elsewhere will not come back by itself.
   return std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
     const auto& [id, info] = entry;
-    return installed_.has(id) && info.spoke
-           && info.last.installed.id != installed_.id
-           && info.last.promised != installed_.id
+    return info.spoke && info.last.installed.id != installed_.id
+           && info.last.promised != installed_.id && installed_.has(id)
            && now - std::max(target_since_, entered_at_) >= 2 * settings_.beat;
   });
 }
@@ -170,6 +170,7 @@ bool membership::is_settled(core::instant now) const {
 }
 
 void membership::act(const clocks& at, effects& out) {
+  refresh(at.now);
   if (!needs_change(at.now)) {
     proposal_.reset();
     unsettled_since_ = core::never;
@@ -192,7 +193,7 @@ void membership::act(const clocks& at, effects& out) {
 // Members of one view never choose the same number: when it falls apart the
 // sides grant different tokens, though they propose at the same moment.
 std::uint64_t membership::fresh_number(std::uint64_t wall) const {
-  const auto least = std::max(highest_ + 1, wall);
+  const auto least = std::max(highest_ + 1, usable(wall));
   const auto& all = installed_.members;
   const auto mine = static_cast<std::uint64_t>(
     std::find(all.begin(), all.end(), self_) - all.begin());

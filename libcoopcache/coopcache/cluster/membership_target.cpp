@@ -132,7 +132,15 @@ std::vector<core::node_id> membership::best_target(core::instant now) const {
   }
 }
 
+// Nodes that start together have news for each other all the time.
+void membership::refresh(core::instant now) {
+  if (is_stale_ && now - computed_at_ >= settings_.settle / 10)
+    recompute(now);
+}
+
 void membership::recompute(core::instant now) {
+  is_stale_ = false;
+  computed_at_ = now;
   auto target = leaving_ || starting_ ? std::vector{self_} : best_target(now);
   if (target == target_)
     return;
