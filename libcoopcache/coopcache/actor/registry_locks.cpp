@@ -43,8 +43,9 @@ bool registry_core::cancel(std::uint64_t request) {
 }
 
 void registry_core::keep(std::uint64_t request) {
-  const std::lock_guard guard{mutex_};
-  machine_.keep(request);
+  turn([request](auto& machine, const auto& at) {
+    return machine.keep(request, at);
+  });
 }
 
 bool registry_core::cancel(std::uint64_t client, const std::string& resource,

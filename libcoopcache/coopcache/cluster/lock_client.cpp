@@ -75,10 +75,14 @@ unlocked lock_client::unlock(std::uint64_t request, wishes& out) {
   return give_back(at, out);
 }
 
-void lock_client::keep(std::uint64_t request) {
+void lock_client::keep(std::uint64_t request, wishes& out) {
   const auto at = entries_.find(request);
-  if (at != entries_.end() && at->second.handles > 0)
-    --at->second.handles;
+  if (at == entries_.end() || at->second.handles == 0)
+    return;
+  auto& mine = at->second;
+  --mine.handles;
+  if (mine.is == state::lost && mine.wish.is_told && --mine.holds == 0)
+    free(at, out); // nothing to give back by name
 }
 
 unlocked lock_client::give_back(entries::iterator at, wishes& out) {

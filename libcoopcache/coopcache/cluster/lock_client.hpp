@@ -67,7 +67,7 @@ public:
   [[nodiscard]] unlocked unlock(std::uint64_t request, wishes& out);
 
   /// What was held by handle is no longer.
-  void keep(std::uint64_t request);
+  void keep(std::uint64_t request, wishes& out);
 
   /// Ends a wish that is not answered; false if there is none.
   bool cancel(std::uint64_t request, wishes& out);

@@ -202,9 +202,6 @@ name_home::inquiries::iterator name_home::ask(const dispute& about,
 
 void name_home::settle_next(core::instant now, wishes& out) {
   asking_ = 0;
-  std::erase_if(inquiries_, [&](const auto& one) {
-    return one.second.ends + inquiry_life <= now;
-  });
   while (!disputes_.empty()) {
     auto& about = disputes_.front();
     if (needs_function(about)) {
@@ -239,6 +236,9 @@ void name_home::resolved(std::uint64_t question, survivor who,
 }
 
 void name_home::tick(core::instant now, wishes& out) {
+  std::erase_if(inquiries_, [&](const auto& one) {
+    return one.first != asking_ && one.second.ends + inquiry_life <= now;
+  });
   if (next_wake() <= now)
     settle_next(now, out);
 }

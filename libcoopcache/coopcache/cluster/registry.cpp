@@ -131,6 +131,12 @@ std::pair<unlocked, registry::effects> registry::unlock(std::uint64_t request,
   return {how, finish(at)};
 }
 
+registry::effects registry::keep(std::uint64_t request, const clocks& at) {
+  begin(at);
+  lock_client_.keep(request, wishes_);
+  return finish(at);
+}
+
 std::pair<bool, registry::effects> registry::cancel(std::uint64_t request,
                                                     const clocks& at) {
   begin(at);
@@ -202,10 +208,8 @@ void registry::enter_view(const clocks& at) {
   name_home_.enter(now);
   lock_client_.enter(now, self, wishes_);
   name_client_.enter(now, wishes_);
-  if (!has_majority()) {
-    lock_client_.lose_all(wishes_);
+  if (!has_majority())
     lock_client_.end_hasty(verdict::no_majority, wishes_);
-  }
   auto digests = name_client_.digests();
   for (const auto& id : now.members)
     wishes_.send(id, claims_end{lock_client_.lineage(), digests[id]});
@@ -256,9 +260,8 @@ void registry::dispatch(const core::node_id& from, const body& what,
         name_client_.on(
           b, [this](const auto& id) { return membership_.is_linked(id); },
           wishes_);
-      } else if constexpr (is_one_of<type, name_gone>) {
-        name_client_.on(b, wishes_);
-      } else if constexpr (is_one_of<type, name_update, states_end>) {
+      } else if constexpr (is_one_of<type, name_gone, name_update,
+                                     states_end>) {
         name_client_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, name_state>) {
         name_client_.on(from, b);

@@ -68,9 +68,7 @@ public:
   [[nodiscard]] std::pair<unlocked, effects> unlock(std::uint64_t request,
                                                     const clocks& at);
   /// See `lock_client::keep`.
-  void keep(std::uint64_t request) {
-    lock_client_.keep(request);
-  }
+  [[nodiscard]] effects keep(std::uint64_t request, const clocks& at);
   /// False if nobody waits with that request.
   [[nodiscard]] std::pair<bool, effects> cancel(std::uint64_t request,
                                                 const clocks& at);
