@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -29,6 +30,13 @@ inline std::string numbered(const char* prefix, std::uint64_t n) {
 /// Bytes that the program has allocated; 0 under a sanitizer.
 inline std::size_t heap_in_use() {
   return ::mallinfo2().uordblks;
+}
+
+/// Of n configured nodes, only a majority grants.
+inline cluster::registry_settings strict_of(std::size_t n) {
+  cluster::registry_settings strict;
+  strict.strict_nodes = n;
+  return strict;
 }
 
 /// A quiet cluster, and the words to talk about it. Nodes are counted from 0,
@@ -95,10 +103,36 @@ public:
     return request;
   }
 
-  void unlock(std::uint64_t request) {
+  /// The same client once more.
+  std::uint64_t lock_again(std::uint64_t request) {
     const auto& [node, resource, requester] = clients.at(request);
-    CHECK(w.unlock(node, request, resource, requester)
-          == cluster::unlocked::released);
+    cluster::lock_wish wish;
+    wish.request = ++last;
+    wish.client = request;
+    wish.resource = resource;
+    wish.requester = requester;
+    w.lock(node, wish);
+    return last;
+  }
+
+  /// Does not queue.
+  std::uint64_t try_lock(std::size_t node, const std::string& resource) {
+    cluster::lock_wish wish;
+    wish.request = wish.client = ++last;
+    wish.resource = resource;
+    wish.requester = numbered("c", last);
+    wish.once = true;
+    w.lock(node, wish);
+    return last;
+  }
+
+  cluster::unlocked give_back(std::uint64_t request) {
+    const auto& [node, resource, requester] = clients.at(request);
+    return w.unlock(node, request, resource, requester);
+  }
+
+  void unlock(std::uint64_t request) {
+    CHECK(give_back(request) == cluster::unlocked::released);
   }
 
   std::uint64_t put(std::size_t node, const std::string& name,
@@ -142,6 +176,10 @@ public:
   /// Whether the homes on the node may grant now.
   [[nodiscard]] bool grants(std::size_t node) const {
     return w.nodes()[node].machine->grants(w.on_clock_of(node, w.now()));
+  }
+
+  [[nodiscard]] bool was_lost(std::uint64_t request) const {
+    return std::find(lost.begin(), lost.end(), request) != lost.end();
   }
 
   [[nodiscard]] bool all_in_one() const {

@@ -537,3 +537,126 @@ TEST_CASE("a home that has used its numbers up asks for a new view") {
     c.unlock(request);
   }
 }
+
+TEST_CASE("a home that thaws grants nothing with the first message") {
+  cluster_of c{4};
+  const auto r = c.resource_at(3);
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto holder = c.quiet_lock(2, r);
+  const auto here = c.quiet_lock(3, r);
+  c.w.run_for(100ms);
+  c.w.cancel(3, here); // and nobody is promised the lock
+  c.w.run_for(200ms);
+  const auto again = c.lock(3, r);
+  c.unlock(holder); // arrives while the home is frozen
+  c.w.run_for(500us);
+  c.w.freeze(3);
+  c.w.run_for(1ms);
+  const auto other = c.lock(1, r);
+  REQUIRE(c.time_until([&] { return c.got(other); }, 6s));
+  c.w.thaw(3);
+  CHECK_FALSE(c.got(again));
+}
+
+TEST_CASE("who is not to wait is refused, however many wait") {
+  for (int waiters = 0; waiters < 3; ++waiters) {
+    CAPTURE(waiters);
+    cluster_of c{4};
+    const auto r = c.resource_at(0);
+    c.quiet_lock(1, r);
+    for (int i = 0; i < waiters; ++i)
+      c.quiet_lock(2, r);
+    const auto hasty = c.try_lock(3, r);
+    c.w.run_for(10ms);
+    REQUIRE(c.answers.contains(hasty));
+    CHECK(c.answers.at(hasty) == cluster::verdict::refused);
+  }
+}
+
+TEST_CASE("a lock is given back as often as it was locked") {
+  cluster_of c{3};
+  const auto r = c.resource_at(0);
+  const auto one = c.quiet_lock(1, r);
+  const auto again = c.lock_again(one);
+  CHECK(c.got(again));
+  CHECK(c.tokens.at(again) == c.tokens.at(one));
+  const auto next = c.quiet_lock(2, r);
+  CHECK(c.give_back(one) == cluster::unlocked::counted);
+  c.w.run_for(10ms);
+  CHECK_FALSE(c.got(next));
+  CHECK(c.give_back(one) == cluster::unlocked::released);
+  CHECK(c.give_back(one) == cluster::unlocked::not_held);
+  c.w.run_for(10ms);
+  CHECK(c.got(next));
+}
+
+TEST_CASE("a check that a view change has cut short is made again") {
+  for (auto when = 0us; when <= 8000us; when += 500us) {
+    CAPTURE(when.count());
+    cluster_of c{5};
+    const auto r = c.resource_at(0);
+    const auto overtaken = c.quiet_lock(4, r);
+    c.split(4);
+    c.w.run_for(5s);
+    const auto other = c.quiet_lock(1, r);
+    REQUIRE(c.got(other));
+    c.unlock(other);
+    c.w.run_for(50ms);
+    c.w.heal_network();
+    while (c.members(4) == "4")
+      c.w.run_for(10us);
+    c.w.run_for(when);
+    c.w.crash(2);
+    c.w.run_for(3s);
+    CHECK(c.lost == std::vector{overtaken});
+  }
+}
+
+TEST_CASE("who waits has the lock of a silent holder within 2 s") {
+  for (const bool freezes : {false, true}) {
+    CAPTURE(freezes);
+    cluster_of c{4};
+    const auto r = c.resource_at(0);
+    c.quiet_lock(3, r);
+    const auto next = c.quiet_lock(1, r);
+    if (freezes)
+      c.w.freeze(3);
+    else
+      c.split(3);
+    const auto took = c.time_until([&] { return c.got(next); });
+    REQUIRE(took);
+    CHECK(*took <= 2s);
+  }
+}
+
+TEST_CASE("nothing is granted between accepting a view and installing it") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto r = c.resource_at(1);
+  c.w.add_node();
+  while (!c.w.nodes()[1].machine->members().changing())
+    c.w.run_for(1us);
+  const auto lock = c.lock(1, r);
+  while (c.w.nodes()[1].machine->members().changing()) {
+    REQUIRE_FALSE(c.got(lock));
+    c.w.run_for(1us);
+  }
+  c.w.run_for(100ms);
+  CHECK(c.got(lock));
+}
+
+TEST_CASE("a handle that is kept after its loss leaves nothing to give back") {
+  cluster_of c{3};
+  cluster::lock_wish wish;
+  wish.request = wish.client = ++c.last;
+  wish.resource = "r";
+  wish.requester = std::string{"me"};
+  wish.by_handle = wish.is_told = true;
+  c.w.lock(1, wish);
+  c.w.run_for(10ms);
+  REQUIRE(c.got(wish.request));
+  c.w.leave(1);
+  REQUIRE(c.was_lost(wish.request));
+  c.w.keep(1, wish.request);
+  CHECK(c.w.nodes()[1].machine->own_locks().all().empty());
+}

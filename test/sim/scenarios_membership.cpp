@@ -547,3 +547,32 @@ TEST_CASE("a process that restarts without end keeps no frozen node a member") {
         CHECK(c.time_until([&] { return !c.view(0).has(id); }, 2s));
       }
 }
+
+TEST_CASE("a view with the number of the last one is not accepted") {
+  cluster_of c{3};
+  cluster::propose equal{c.view(1), {}, {}};
+  equal.next.id.proposer = c.w.nodes()[2].id;
+  REQUIRE(c.view(1).id < equal.next.id);
+  for (const auto& one : c.w.receive(1, 2, equal))
+    if (const auto* const sent = std::get_if<cluster::send_message>(&one))
+      CHECK_FALSE(std::holds_alternative<cluster::accept>(sent->what));
+}
+
+TEST_CASE("a wall clock that cannot be meant keeps nobody out") {
+  for (const auto year : {2095, 2110, 5000, -300}) {
+    CAPTURE(year);
+    cluster_of c{3};
+    const auto before = c.view(0).id.number;
+    c.w.set_wall_back(0, std::chrono::milliseconds{31'557'600'000}
+                           * (2023 - year));
+    c.w.crash(2); // the first in rank proposes
+    CHECK(c.time_until([&] { return c.members(0) == "01"; }, 1s));
+    c.w.restart(2);
+    CHECK(c.time_until([&] { return c.all_in_one(); }));
+    c.w.crash(0);
+    c.w.restart(0); // alone, and with a view of its own
+    CHECK(c.time_until([&] { return c.all_in_one(); }));
+    CHECK(c.view(0).id.number > before);
+    CHECK(c.view(0).id.number < cluster::largest_view_number / 8 * 7);
+  }
+}

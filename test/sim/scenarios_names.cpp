@@ -1,5 +1,7 @@
 #include "sim/cluster_of.hpp"
 
+#include "core/random.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -470,5 +472,179 @@ TEST_CASE("a replace that timed out leaves the name with one of the two") {
     for (std::size_t i = 1; i < 4; ++i)
       CHECK(c.owner(i, "a") == now);
     CHECK(c.told.size() == (now == late ? 1 : 0));
+  }
+}
+
+TEST_CASE("the names of a silent node are gone with its view") {
+  cluster_of c{4};
+  const auto one = c.put(3, "a");
+  c.w.run_for(20ms);
+  REQUIRE(c.got(one));
+  c.w.freeze(3);
+  c.w.run_for(1s);
+  for (const auto i : sizes{0, 1, 2}) {
+    REQUIRE(c.owner(i, "a") == one);
+    while (c.view(i).members.size() == 4)
+      c.w.run_for(1us);
+    CHECK(c.owner(i, "a") == 0); // whoever else has told anything
+  }
+}
+
+TEST_CASE("a put takes no name from a living owner, on whichever node") {
+  cluster_of c{3};
+  std::uint64_t count = 0;
+  for (const auto a : sizes{0, 1, 2})
+    for (const auto b : sizes{0, 1, 2}) {
+      const auto name = numbered("n", ++count);
+      const auto one = c.put(a, name);
+      c.w.run_for(10ms);
+      const auto two = c.put(b, name);
+      c.w.run_for(10ms);
+      CHECK(c.got(one));
+      CHECK_FALSE(c.got(two));
+      CHECK(c.owner(0, name) == one);
+    }
+  CHECK(c.told.empty());
+}
+
+TEST_CASE("who was replaced, and has not heard of it, does not clash") {
+  cluster_of c{5};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto name = c.resource_at(3);
+  const auto one = c.put(0, name, "custom");
+  c.w.run_for(200ms);
+  c.w.cut(3, 0);
+  const auto two = c.put(1, name, "custom", true);
+  c.w.run_for(3ms);
+  REQUIRE(c.owner(1, name) == two);
+  REQUIRE(c.owner(0, name) == one);
+  c.w.cut(3, 0, false);
+  c.w.crash(2);
+  c.w.run_for(3s);
+  CHECK(c.questions == 0);
+  CHECK(c.got(two));
+  CHECK(c.owner(4, name) == two);
+  REQUIRE(c.told.size() == 1);
+  CHECK(c.told[0].owner.actor == one);
+  CHECK(c.told[0].cause == cluster::name_cause::request);
+}
+
+TEST_CASE("a member that alone has heard of a change does not keep it") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto name = c.resource_at(3);
+  const auto one = c.put(2, name);
+  c.w.run_for(100ms);
+  REQUIRE(c.got(one));
+  c.w.cut(3, 1);
+  c.w.cut(3, 2);
+  const auto two = c.put(1, name, "", true, 3ms);
+  c.w.run_for(4ms);
+  REQUIRE(c.owner(0, name) == two);
+  REQUIRE(c.owner(2, name) == one);
+  c.w.crash(3);
+  c.w.run_for(5s);
+  for (const auto i : sizes{0, 1, 2}) {
+    CHECK(c.view(i).members.size() == 3);
+    CHECK(c.owner(i, name) == c.owner(0, name));
+  }
+}
+
+TEST_CASE("what is cancelled before it has begun does not begin") {
+  cluster_of c{4};
+  const auto name = c.resource_at(3);
+  const auto one = c.put(2, name);
+  c.w.run_for(20ms);
+  c.w.freeze(0); // changes wait for it
+  const auto two = c.put(2, name, "", true);
+  c.w.run_for(20ms);
+  const auto three = c.put(1, name, "", true);
+  c.w.run_for(20ms);
+  c.w.owner_gone(1, three);
+  c.w.run_for(20ms);
+  c.w.thaw(0);
+  c.w.run_for(500ms);
+  CHECK(c.got(two));
+  CHECK(c.answers.at(three) == cluster::verdict::owner_dead);
+  for (const auto i : sizes{0, 1, 2, 3})
+    CHECK(c.owner(i, name) == two);
+  REQUIRE(c.told.size() == 1);
+  CHECK(c.told[0].owner.actor == one);
+}
+
+TEST_CASE("a registration that was late is nowhere") {
+  for (auto limit = 100us; limit <= 5000us; limit += 100us) {
+    CAPTURE(limit.count());
+    cluster_of c{4};
+    const auto name = c.resource_at(3);
+    const auto one = c.put(1, name, "", false, limit);
+    c.w.run_for(300ms);
+    for (const auto i : sizes{0, 1, 2, 3})
+      CHECK(c.owner(i, name) == (c.got(one) ? one : 0));
+  }
+}
+
+TEST_CASE("a removal is about the registration that was seen") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto name = c.resource_at(3);
+  const auto one = c.put(2, name);
+  c.w.run_for(50ms);
+  cluster::name_wish again; // of the same actor
+  again.request = ++c.last;
+  again.actor = one;
+  again.name = name;
+  again.replace = true;
+  again.deadline = c.w.now() + 10s;
+  c.w.put(2, again);
+  c.w.run_for(100us);
+  c.w.remove(0, ++c.last, name);
+  c.w.run_for(500ms);
+  CHECK(c.got(again.request));
+  CHECK(c.owner(1, name) == one);
+}
+
+TEST_CASE("a removal for an actor spares the names of others") {
+  cluster_of c{3};
+  const auto one = c.put(1, "a");
+  c.w.run_for(20ms);
+  const auto removal = ++c.last;
+  c.w.remove(1, removal, "a", core::name_owner{c.w.nodes()[1].id, one + 1});
+  REQUIRE(c.answers.contains(removal));
+  CHECK(c.answers.at(removal) == cluster::verdict::refused);
+  c.w.run_for(20ms);
+  CHECK(c.owner(0, "a") == one);
+}
+
+TEST_CASE("who ends while versions are told anew is not seen again") {
+  for (std::uint64_t round = 0; round < 500; ++round) {
+    CAPTURE(round);
+    test::dice dice{round};
+    cluster_of c{4};
+    c.w.change_weather({20us, 3ms, 0, false, 0});
+    c.w.run_for(std::chrono::milliseconds{dice.below(1000)}); // other delays
+    const auto name = c.resource_at(0);
+    auto other = name; // of another side, so that all is told anew
+    while (c.home(other) != 0 || other == name)
+      other += "x";
+    const auto one = c.put(2, name);
+    c.w.run_for(20ms);
+    REQUIRE(c.got(one));
+    c.split(3);
+    c.w.run_for(5s);
+    c.put(3, other);
+    c.w.run_for(20ms);
+    const auto views = c.views;
+    c.w.heal_network();
+    while (c.views == views)
+      c.w.run_for(10us);
+    c.w.run_for(std::chrono::microseconds{dice.below(9000)});
+    c.w.owner_gone(2, one);
+    while (c.owner(1, name) != 0)
+      c.w.run_for(5us);
+    const auto again = c.put(1, name);
+    c.w.run_for(200ms);
+    CHECK(c.got(again));
+    CHECK(c.owner(3, name) == again);
   }
 }

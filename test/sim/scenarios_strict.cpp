@@ -14,11 +14,7 @@ using namespace coopcache::sim;
 using namespace std::chrono_literals;
 
 TEST_CASE("strict: who is not to wait is told when the majority is lost") {
-  cluster_of c{3, [] {
-                 cluster::registry_settings strict;
-                 strict.strict_nodes = 3;
-                 return strict;
-               }()};
+  cluster_of c{3, strict_of(3)};
   const auto r = c.resource_at(0);
   c.w.freeze(0);
   c.w.freeze(1);
@@ -33,9 +29,7 @@ TEST_CASE("strict: who is not to wait is told when the majority is lost") {
 }
 
 TEST_CASE("strict: who is not to wait is answered at once in a minority") {
-  cluster::registry_settings strict;
-  strict.strict_nodes = 3;
-  cluster_of c{3, strict};
+  cluster_of c{3, strict_of(3)};
   c.w.crash(0);
   c.w.crash(1);
   c.w.run_for(5s);
@@ -48,9 +42,7 @@ TEST_CASE("strict: who is not to wait is answered at once in a minority") {
 }
 
 TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
-  cluster::registry_settings strict;
-  strict.strict_nodes = 5;
-  cluster_of c{5, strict};
+  cluster_of c{5, strict_of(5)};
   const auto r = c.resource_at(0);
   const auto held = c.quiet_lock(4, r);
   CHECK(c.got(held));
@@ -76,11 +68,9 @@ TEST_CASE("strict: the minority grants nothing, says so, and takes away") {
 }
 
 TEST_CASE("strict: who thaws with a lock handed to it holds it alone") {
-  cluster::registry_settings strict;
-  strict.strict_nodes = 5;
   for (auto frozen = 100ms; frozen <= 1800ms; frozen += 50ms) {
     CAPTURE(frozen.count());
-    cluster_of c{5, strict};
+    cluster_of c{5, strict_of(5)};
     const auto r = c.resource_at(0);
     const auto holder = c.quiet_lock(1, r);
     const auto next = c.quiet_lock(3, r);
@@ -103,11 +93,9 @@ TEST_CASE("strict: who thaws with a lock handed to it holds it alone") {
 }
 
 TEST_CASE("strict: who thaws with locks of several homes gets each") {
-  cluster::registry_settings strict;
-  strict.strict_nodes = 3;
   for (auto frozen = 1300ms; frozen < 1500ms; frozen += 10ms) {
     CAPTURE(frozen.count());
-    cluster_of c{3, strict};
+    cluster_of c{3, strict_of(3)};
     // The tokens of two homes of one view may be equal.
     std::vector<std::uint64_t> held, waiting;
     for (const std::size_t home : sizes{0, 1})
@@ -124,4 +112,86 @@ TEST_CASE("strict: who thaws with locks of several homes gets each") {
     for (const auto one : waiting)
       CHECK(c.got(one));
   }
+}
+
+TEST_CASE("strict: who hears four of five, and is heard by one, loses locks") {
+  cluster_of c{5, strict_of(5)};
+  const auto r = c.resource_at(0);
+  const auto held = c.quiet_lock(4, r);
+  REQUIRE(c.got(held));
+  for (const auto i : sizes{3, 4}) // nothing gets out of the two
+    for (const auto j : sizes{0, 1, 2})
+      c.w.cut(i, j);
+  const auto next = c.lock(1, r);
+  REQUIRE(c.time_until([&] { return c.got(next); }, 6s));
+  CHECK(c.was_lost(held));
+}
+
+TEST_CASE("strict: locks end in time when a second node falls silent later") {
+  cluster_of c{5, strict_of(5)};
+  const auto r = c.resource_at(0);
+  const auto held = c.quiet_lock(4, r);
+  REQUIRE(c.got(held));
+  c.split(3);
+  const auto next = c.lock(1, r);
+  c.w.run_for(1200ms);
+  c.w.freeze(3);
+  REQUIRE(c.time_until([&] { return c.got(next); }, 6s));
+  CHECK(c.was_lost(held));
+}
+
+TEST_CASE("strict: a node that restarts keeps what it permitted before") {
+  cluster_of c{3, strict_of(3)};
+  c.w.change_weather({20us, 1ms, 0, false, 0, 24h}); // no death is proven
+  const auto r = c.resource_at(2);
+  const auto held = c.quiet_lock(1, r);
+  REQUIRE(c.got(held));
+  c.cut_both(1, 2);
+  c.w.run_for(1s);
+  c.w.crash(0);
+  c.cut_both(0, 1);
+  c.w.restart(0);
+  const auto next = c.lock(2, r);
+  REQUIRE(c.time_until([&] { return c.got(next); }, 8s));
+  CHECK(c.was_lost(held));
+}
+
+TEST_CASE("strict: a broken link takes locks away before others get them") {
+  for (const bool second_breaks : {false, true}) {
+    CAPTURE(second_breaks);
+    cluster_of c{3, strict_of(3)};
+    const auto r = c.resource_at(0);
+    const auto held = c.quiet_lock(1, r);
+    REQUIRE(c.got(held));
+    c.cut_both(0, 1);
+    const auto next = c.lock(0, r);
+    if (second_breaks) {
+      c.w.run_for(1s);
+      c.cut_both(2, 1);
+    }
+    REQUIRE(c.time_until([&] { return c.got(next); }, 8s));
+    CHECK(c.was_lost(held));
+  }
+}
+
+TEST_CASE(
+  "strict: half of an even number grants nothing, and keeps its locks") {
+  cluster_of c{4, strict_of(4)};
+  const auto r = c.resource_at(0);
+  const auto held = c.quiet_lock(1, r);
+  REQUIRE(c.got(held));
+  c.split(2);
+  c.w.run_for(5s);
+  REQUIRE(c.members(0) == "01");
+  const auto next = c.lock(0, r);
+  const auto other = c.lock(3, r);
+  c.w.run_for(5s);
+  CHECK(c.lost.empty()); // no majority can exist elsewhere
+  c.unlock(held);
+  c.w.run_for(5s);
+  CHECK_FALSE(c.got(next));
+  CHECK_FALSE(c.got(other));
+  c.w.heal_network();
+  c.w.run_for(1s);
+  CHECK(c.got(next) != c.got(other));
 }

@@ -349,6 +349,15 @@ void world::cancel(std::size_t index, std::uint64_t request) {
        [&](auto& m, const auto& c) { return m.cancel(request, c).second; });
 }
 
+void world::keep(std::size_t index, std::uint64_t request) {
+  turn(index, [&](auto& m, const auto& c) { return m.keep(request, c); });
+}
+
+cluster::registry::effects world::receive(std::size_t to, std::size_t from,
+                                          const cluster::message& what) {
+  return nodes_[to].machine->receive(nodes_[from].id, what, clocks_of(to));
+}
+
 void world::client_gone(std::size_t index, std::uint64_t client) {
   turn(index, [&](auto& m, const auto& c) { return m.client_gone(client, c); });
 }

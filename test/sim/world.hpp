@@ -108,6 +108,9 @@ public:
   /// Nothing gets from one to the other, in that direction.
   void cut(std::size_t from, std::size_t to, bool is_cut = true);
   void heal_network();
+  void set_wall_back(std::size_t node, std::chrono::milliseconds by) {
+    nodes_[node].skew_ms -= by.count();
+  }
   void change_weather(const weather& sky) {
     sky_ = sky;
   }
@@ -128,6 +131,7 @@ public:
                            const std::string& requester);
   cluster::unlocked unlock(std::size_t node, std::uint64_t request);
   void cancel(std::size_t node, std::uint64_t request);
+  void keep(std::size_t node, std::uint64_t request);
   void client_gone(std::size_t node, std::uint64_t client);
   void put(std::size_t node, cluster::name_wish wish);
   /// Is to be answered within `removal_time`. With `owner`: if it is that one.
@@ -136,6 +140,10 @@ public:
   void owner_gone(std::size_t node, std::uint64_t actor);
   void resolved(std::size_t node, std::uint64_t question,
                 cluster::survivor who);
+
+  /// What `to` does with a message of `from`, which nobody performs.
+  cluster::registry::effects receive(std::size_t to, std::size_t from,
+                                     const cluster::message& what);
 
   /// Calls `f` at a time, whatever happens.
   void at(instant when, std::function<void()> f);
