@@ -46,9 +46,8 @@ membership::membership(core::node_id self, const membership_settings& settings,
   : self_(std::move(self)),
     settings_(settings), installed_{{usable(at.wall), self_}, {self_}},
     promised_(installed_), highest_(installed_.id.number), target_{self_},
-    target_since_(at.now), entered_at_(at.now), promised_at_(at.now),
-    next_beat_(at.now), last_event_(at.now), started_(at.now),
-    starting_(settings.remembers) {
+    target_since_(at.now), entered_at_(at.now), next_beat_(at.now),
+    last_event_(at.now), started_(at.now), starting_(settings.remembers) {
 }
 
 // -- links --------------------------------------------------------------------

@@ -252,8 +252,8 @@ private:
   core::instant computed_at_; ///< when the target was
   bool is_stale_ = false;     ///< something is known that it does not consider
   core::instant entered_at_;
-  core::instant promised_at_;
-  core::instant offered_at_; ///< the same, by the first offer of the kind
+  core::instant yields_until_; ///< to the proposer of it
+  core::instant offered_at_;   ///< when its members were accepted first
   core::instant unsettled_since_ = core::never;
   std::optional<proposal> proposal_;
   core::instant next_beat_;

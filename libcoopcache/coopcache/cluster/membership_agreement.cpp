@@ -46,13 +46,13 @@ void membership::on(const core::node_id& from, const propose& what,
     note_offer(what.next, at.now);
     promised_ = what.next;
     is_stale_ = true;
-    promised_at_ = at.now;
     unsettled_since_ = std::min(unsettled_since_, at.now);
     proposal_.reset();
   }
   if (installed_.id == promised_.id)
     return;
   const auto wait = permission_end(what) - at.now;
+  yields_until_ = at.now + std::max(wait, wait.zero()) + 2 * settings_.beat;
   out.emplace_back(
     send_message{from,
                  accept{what.next.id, static_cast<std::uint64_t>(
@@ -60,10 +60,9 @@ void membership::on(const core::node_id& from, const propose& what,
 }
 
 // How long the present offer stands. Neither a repeat renews it, nor a new
-// number for the same.
+// number for the same, nor another proposer.
 void membership::note_offer(const core::view& next, core::instant now) {
-  if (!changing() || promised_.id.proposer != next.id.proposer
-      || promised_.members != next.members)
+  if (!changing() || promised_.members != next.members)
     offered_at_ = now;
 }
 
@@ -155,7 +154,7 @@ std::chrono::nanoseconds membership::patience() const {
 bool membership::is_settled(core::instant now) const {
   // Somebody else is about to install a view.
   if (changing() && peers_.contains(promised_.id.proposer)
-      && now - promised_at_ < 2 * settings_.beat)
+      && now < yields_until_)
     return false;
   auto wait = patience();
   // The others propose only if the first in rank does not.
