@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 namespace coopcache::sim {
 
@@ -17,8 +18,9 @@ const std::vector<std::string> names{"a", "b", "c"};
 class storm : public witness {
 public:
   storm(std::uint64_t seed, const tampering& tamper)
-    : dice_(seed * 2 + 1), count_(3 + dice_.below(5)), strict_(dice_.one_in(4)),
-      sky_(sky(seed)), world_(seed, settings(), sky_), locks_(strict_) {
+    : dice_(seed * 2 + 1), count_(3 + dice_.below(5)), strict_(dice_.one_in(3)),
+      sky_(sky(seed)), world_(seed, settings(), sky_),
+      locks_(strict_ ? count_ : 0) {
     world_.seen_by = this;
     world_.tamper = tamper;
     world_.on_effect = [this](std::size_t node, const cluster::effect& what) {
@@ -61,6 +63,7 @@ public:
   void planned(const world& w, std::size_t node,
                const cluster::registry::effects& all) override {
     locks_.planned(w, node, all);
+    names_.planned(all);
   }
 
   void acted(const world& w, std::size_t node,
@@ -89,6 +92,7 @@ private:
     std::uint64_t asked = 0; ///< request that is not answered
     std::string resource;
     std::string requester;
+    bool is_told = false; ///< an actor, which has nothing to give back then
   };
 
   [[nodiscard]] cluster::registry_settings settings() {
@@ -140,6 +144,7 @@ private:
     for (std::size_t i = 0; i < own.size(); ++i) {
       own[i] = {};
       own[i].id = ++last_id_;
+      own[i].is_told = dice_.one_in(2);
       plan(node, i);
     }
     plan_names(node, world_.nodes()[node].life);
@@ -168,28 +173,31 @@ private:
       const auto gone = c.id;
       c = {};
       c.id = ++last_id_;
+      c.is_told = dice_.one_in(2);
       locks_.client_gone(gone);
       world_.client_gone(node, gone);
-    } else if (const auto* const has = held(node, c)) {
+    } else if (const auto* const has = locks_.held_by(c.id)) {
       if (keeps) {
         // Two sides are to meet with it.
-      } else if (c.asked == 0 && working_ && dice_.one_in(4))
-        ask(node, i, true);
-      else
+      } else if (c.asked == 0 && working_ && dice_.one_in(4)) {
+        const bool another = dice_.one_in(3);
+        ask(node, i, !another, another);
+      } else {
         give_back(node, *has);
+      }
     } else if (c.asked != 0) {
       if (working_ && dice_.one_in(10)) {
         const auto request = c.asked;
         world_.cancel(node, request);
       }
     } else if (working_) {
-      ask(node, i, false);
+      ask(node, i, false, false);
     }
-    if (working_ || c.asked != 0 || held(node, c) != nullptr)
+    if (working_ || c.asked != 0 || locks_.held_by(c.id) != nullptr)
       plan(node, i);
   }
 
-  void ask(std::size_t node, std::size_t i, bool again) {
+  void ask(std::size_t node, std::size_t i, bool again, bool holds_other) {
     auto& c = clients_[node][i];
     cluster::lock_wish wish;
     wish.request = ++last_id_;
@@ -200,41 +208,24 @@ private:
     }
     wish.resource = c.resource;
     wish.requester = c.requester;
-    if (dice_.one_in(3))
+    if (dice_.one_in(3) || holds_other) // they may wait for each other
       wish.deadline = world_.now() + 1ms + some(3s);
     wish.once = dice_.one_in(8);
     wish.by_handle = dice_.one_in(2);
+    wish.is_told = c.is_told;
     c.asked = wish.request;
     locks_.wished(world_, node, wish);
     world_.lock(node, wish);
   }
 
-  /// The request that `unlock` would be about, or null.
-  const cluster::lock_client::entry* held(std::size_t node, const client& c) {
-    const auto& all = world_.nodes()[node].machine->own_locks().all();
-    for (const auto& [request, one] : all)
-      if (one.wish.client == c.id
-          && (one.is == cluster::lock_client::state::held
-              || one.is == cluster::lock_client::state::lost))
-        return &one; // the oldest
-    return nullptr;
-  }
-
-  void give_back(std::size_t node, const cluster::lock_client::entry& what) {
-    using cluster::unlocked;
+  void give_back(std::size_t node, const lock_witness::hold& what) {
     const auto wish = what.wish;
-    auto expected = unlocked::counted;
-    if (what.is == cluster::lock_client::state::lost)
-      expected = unlocked::lost;
-    else if (what.holds == 1)
-      expected = unlocked::released;
+    const bool by_handle = what.handles > 0;
     // The next grant may come with the very turn that gives it back.
-    if (expected == unlocked::released)
-      locks_.unlocked(wish.request);
-    const auto how = what.handles > 0
-                       ? world_.unlock(node, wish.request)
-                       : world_.unlock(node, wish.client, wish.resource,
-                                       wish.requester);
+    const auto expected = locks_.give_back(what.request);
+    const auto how = by_handle ? world_.unlock(node, wish.request)
+                               : world_.unlock(node, wish.client, wish.resource,
+                                               wish.requester);
     if (how != expected)
       throw violation("unlocking " + wish.resource + " says something else");
   }
@@ -314,8 +305,11 @@ private:
       world_.put(node, wish);
     } else if (choice < 7) {
       const auto request = ++last_id_;
-      names_.removing(world_, node, request, name);
-      world_.remove(node, request, name);
+      std::optional<core::name_owner> owner;
+      if (!own.empty() && dice_.one_in(3))
+        owner = {world_.nodes()[node].id, own[dice_.below(own.size())]};
+      names_.removing(world_, node, request, name, owner);
+      world_.remove(node, request, name, owner);
     } else if (!own.empty()) {
       const auto i = dice_.below(own.size());
       names_.owner_gone(own[i]);
@@ -334,9 +328,10 @@ private:
 
   void fault() {
     const auto a = any_node();
-    const auto b = any_node();
+    const auto b = (a + 1 + dice_.below(world_.nodes().size() - 1))
+                   % world_.nodes().size();
     const auto lasts = dice_.one_in(2) ? some(5s) : some(300ms);
-    switch (dice_.below(9)) {
+    switch (dice_.below(12)) {
       case 0:
       case 1:
         note("kill " + std::to_string(a + 1));
@@ -348,12 +343,20 @@ private:
         world_.freeze(a);
         later(lasts, [this, a] {
           note("thaw " + std::to_string(a + 1));
-          world_.thaw(a);
+          // A client may be the first to tell the node that it runs again.
+          world_.thaw(a, [this, a] {
+            const auto own = clients_.find(a);
+            if (!world_.is_up(a) || own == clients_.end() || dice_.one_in(2))
+              return;
+            // What it gives back may be lost in that very turn.
+            if (!strict_ || locks_.held_by(own->second[0].id) == nullptr)
+              act(a, 0);
+          });
         });
         break;
       case 3:
       case 4:
-        static_cast<void>(partition(lasts));
+        static_cast<void>(partition(lasts, dice_.one_in(4)));
         break;
       case 5:
         cut(a, b, true, lasts);
@@ -365,6 +368,15 @@ private:
         world_.crash_in_install(
           static_cast<int>(dice_.below(world_.nodes().size())));
         later(6s, [this] { restart_all(); });
+        break;
+      case 8:
+        note("reset " + std::to_string(a + 1) + "-" + std::to_string(b + 1));
+        world_.reset(a, b);
+        break;
+      case 9:
+        note("wall clock of " + std::to_string(a + 1));
+        world_.set_wall_back(a, dice_.any_of<std::chrono::milliseconds>(
+                                  {1ms, 1h, -1h, 100'000h, -1'000'000h}));
         break;
       default:
         note("leave " + std::to_string(a + 1));
@@ -391,14 +403,19 @@ private:
       restart(i);
   }
 
-  /// Returns one of the two sides, a bit for each node.
-  std::uint64_t partition(nanos lasts) {
-    const auto sides = dice_.below(std::uint64_t{1} << world_.nodes().size());
-    note("partition " + std::to_string(sides));
+  /// Returns one of the two sides, a bit for each node. `one_way`: it hears the
+  /// other one still.
+  std::uint64_t partition(nanos lasts, bool one_way = false) {
+    const auto all = (std::uint64_t{1} << world_.nodes().size()) - 1;
+    const auto sides = 1 + dice_.below(all - 1);
+    note("partition " + std::to_string(sides) + (one_way ? " one way" : ""));
     for (std::size_t i = 0; i < world_.nodes().size(); ++i)
-      for (std::size_t j = 0; j < world_.nodes().size(); ++j)
-        if (((sides >> i) & 1) != ((sides >> j) & 1))
+      for (std::size_t j = 0; j < world_.nodes().size(); ++j) {
+        const bool i_is_one = ((sides >> i) & 1) != 0;
+        const bool j_is_one = ((sides >> j) & 1) != 0;
+        if (i_is_one != j_is_one && (i_is_one || !one_way))
           world_.cut(i, j);
+      }
     later(lasts, [this] {
       note("heal");
       world_.heal_network();

@@ -89,18 +89,55 @@ void lock_witness::wished(const world&, std::size_t node,
   open_[wish.request] = all_[wish.request] = {node, wish};
 }
 
-void lock_witness::unlocked(std::uint64_t request) {
-  holds_.erase(request);
-  ended_.insert(request);
+const lock_witness::hold* lock_witness::held_by(std::uint64_t client) const {
+  const hold* oldest = nullptr;
+  for (const auto* const table : {&holds_, &lost_})
+    for (const auto& [request, one] : *table)
+      if (one.wish.client == client
+          && (oldest == nullptr || request < oldest->request))
+        oldest = &one;
+  return oldest;
+}
+
+cluster::unlocked lock_witness::give_back(std::uint64_t request) {
+  const bool was_lost = lost_.contains(request);
+  auto& table = was_lost ? lost_ : holds_;
+  auto& mine = table.at(request);
+  mine.handles -= mine.handles > 0 ? 1 : 0;
+  const bool last = --mine.count == 0;
+  if (last) {
+    table.erase(request);
+    ended_.insert(request);
+  }
+  if (was_lost)
+    return cluster::unlocked::lost;
+  return last ? cluster::unlocked::released : cluster::unlocked::counted;
+}
+
+// Who is told has nothing to give back but its handles.
+void lock_witness::lost(std::uint64_t request) {
+  auto mine = holds_.extract(request);
+  require(!mine.empty(), "lost, and was not held");
+  mine.mapped().is_lost = true;
+  if (mine.mapped().wish.is_told)
+    mine.mapped().count = mine.mapped().handles;
+  if (mine.mapped().count > 0)
+    lost_.insert(std::move(mine));
+}
+
+template <class F>
+void lock_witness::forget_if(F f) {
+  for (auto* const table : {&holds_, &lost_})
+    std::erase_if(*table, [&](const auto& h) {
+      return f(h.second) && ended_.insert(h.first).second;
+    });
+  std::erase_if(open_, [&](const auto& o) {
+    return f(o.second) && ended_.insert(o.first).second;
+  });
 }
 
 void lock_witness::client_gone(std::uint64_t client) {
-  std::erase_if(holds_, [&](const auto& h) {
-    return h.second.client == client && ended_.insert(h.first).second;
-  });
-  std::erase_if(open_, [&](const auto& o) {
-    return o.second.wish.client == client && ended_.insert(o.first).second;
-  });
+  forget_if([client](const auto& one) { return one.wish.client == client; });
 }
 
 // What is granted and what is revoked in one turn goes to different nodes: the
@@ -144,9 +181,22 @@ void lock_witness::acted(const world& w, std::size_t node,
       ended_.insert(a->request);
     open_.erase(a->request);
   } else if (const auto* const l = std::get_if<cluster::lock_lost>(&what)) {
-    require(holds_.contains(l->request), "lost, and was not held");
-    holds_.erase(l->request);
+    lost(l->request);
+  } else if (const auto* const v = std::get_if<cluster::view_changed>(&what)) {
+    check_majority(w, v->now);
   }
+}
+
+void lock_witness::check_majority(const world& w, const core::view& now) const {
+  if (now.members.size() * 2 <= strict_ || strict_ == 0)
+    return;
+  for (std::size_t i = 0; i < w.nodes().size(); ++i)
+    if (w.runs(i) && !now.has(w.nodes()[i].id)) {
+      const auto& m = *w.nodes()[i].machine;
+      require(m.members().leaving()
+                || m.holds_until() <= w.on_clock_of(i, w.now()),
+              name_of(w, i) + " may believe in its locks beside a majority");
+    }
 }
 
 // What a home grants, or a holder's node in its name, is checked when it is
@@ -160,13 +210,14 @@ void lock_witness::granting(const world& w, std::size_t by,
     return;
   const auto& wish = at->second.wish;
   for (const auto& [other_request, other] : holds_) {
-    if (other.resource != wish.resource || other.requester == wish.requester
+    if (other.wish.resource != wish.resource
+        || other.wish.requester == wish.requester
         || revoked_.contains(other_request))
       continue;
     const auto& holder = w.nodes()[other.node];
     require(!view.has(holder.id),
             "a lock is granted to two in one view: " + wish.resource);
-    if (strict_)
+    if (strict_ != 0)
       require(holder.frozen, "a strict lock is granted to two: " + wish.resource
                                + " by " + name_of(w, by) + " beside "
                                + name_of(w, other.node));
@@ -213,33 +264,33 @@ void lock_witness::check_order(const world& w, std::size_t by,
 void lock_witness::granted(const world& w, std::size_t node,
                            const cluster::lock_answer& what) {
   const auto& wish = open_.find(what.request)->second.wish;
-  const bool again = !w.nodes()[node].machine->own_locks().all().contains(
-    what.request);
-  if (again)
-    return;                                    // counted with the first
+  if (what.held != what.request) { // counted with an earlier one
+    require(holds_.contains(what.held), "got with what is not held");
+    auto& first = holds_.at(what.held);
+    require(first.token == what.token, "got again with another token");
+    ++first.count;
+    first.handles += wish.by_handle ? 1 : 0;
+    return;
+  }
   granting(w, node, what.request, what.token); // unless it came from elsewhere
   // Two may have been granted it at once, by the home and by a holder.
   for (const auto& [request, other] : holds_)
-    require(other.resource != wish.resource || other.requester == wish.requester
+    require(other.wish.resource != wish.resource
+              || other.wish.requester == wish.requester
               || revoked_.contains(request)
               || (view_of(w, node).id != view_of(w, other.node).id
-                  && (!strict_ || w.nodes()[other.node].frozen)),
+                  && (strict_ == 0 || w.nodes()[other.node].frozen)),
             "two believe that they hold " + wish.resource);
   auto& got = got_[{w.nodes()[node].id, wish.resource}];
   require(got < what.token, "a token has not grown: " + wish.resource);
   got = what.token;
   had_[wish.resource][{node, wish.requester}] = what.token;
-  holds_[what.request] = {node, wish.client, wish.resource, wish.requester,
-                          what.token};
+  holds_[what.request] = {what.request, node, wish,
+                          what.token,   1,    wish.by_handle ? 1u : 0u};
 }
 
 void lock_witness::crashed(std::size_t node) {
-  std::erase_if(holds_, [&](const auto& h) {
-    return h.second.node == node && ended_.insert(h.first).second;
-  });
-  std::erase_if(open_, [&](const auto& o) {
-    return o.second.node == node && ended_.insert(o.first).second;
-  });
+  forget_if([node](const auto& one) { return one.node == node; });
   for (auto& [resource, all] : had_)
     std::erase_if(all, [&](const auto& h) { return h.first.first == node; });
 }
@@ -254,17 +305,18 @@ void lock_witness::on_time(const world& w) const {
 void lock_witness::one_holder(const world& w) const {
   for (const auto& [a, one] : holds_)
     for (const auto& [b, other] : holds_)
-      require(one.resource != other.resource || one.requester == other.requester
+      require(one.wish.resource != other.wish.resource
+                || one.wish.requester == other.wish.requester
                 || !w.is_up(one.node) || !w.is_up(other.node),
-              "long after the heal two hold " + one.resource);
+              "long after the heal two hold " + one.wish.resource);
   for (const auto& [request, one] : holds_) {
-    const auto had = had_.find(one.resource);
+    const auto had = had_.find(one.wish.resource);
     if (!w.is_up(one.node) || had == had_.end())
       continue;
     for (const auto& [whose, token] : had->second)
-      require(whose.second == one.requester || token <= one.token,
+      require(whose.second == one.wish.requester || token <= one.token,
               "long after the heal somebody holds what another has had since: "
-                + one.resource);
+                + one.wish.resource);
   }
 }
 
@@ -283,7 +335,7 @@ std::string lock_witness::unheld(const world& w) {
 void lock_witness::at_rest(const world& w) const {
   require(open_.empty(),
           "at rest somebody waits for a lock: " + std::to_string(open_.size()));
-  require(holds_.empty(), "at rest somebody holds a lock");
+  require(holds_.empty() && lost_.empty(), "at rest somebody holds a lock");
   for (std::size_t i = 0; i < w.nodes().size(); ++i) {
     if (!w.runs(i))
       continue;
@@ -310,13 +362,33 @@ void name_witness::wished(const world&, std::size_t node,
 }
 
 void name_witness::removing(const world& w, std::size_t node,
-                            std::uint64_t request, const std::string& name) {
+                            std::uint64_t request, const std::string& name,
+                            const std::optional<core::name_owner>& owner) {
   const auto* const record = w.nodes()[node].machine->names().replica().find(
     name);
+  const bool refused = owner && (record == nullptr || record->owner != *owner);
   removals_[request] = {node, record == nullptr ? 0 : record->op,
-                        w.now() + world::removal_time};
-  if (record != nullptr)
+                        w.now() + world::removal_time, refused};
+  if (record != nullptr && !refused)
     all_.at(record->op).maybe_removed = true;
+}
+
+void name_witness::planned(const cluster::registry::effects& all) {
+  for (const auto& what : all) {
+    const auto* const sent = std::get_if<cluster::send_message>(&what);
+    const auto* const p = sent == nullptr
+                            ? nullptr
+                            : std::get_if<cluster::packet>(&sent->what);
+    if (p == nullptr)
+      continue;
+    for (const auto& one : p->bodies)
+      if (const auto* const u = std::get_if<cluster::name_update>(&one)) {
+        if (u->record.owner.actor != 0)
+          told_last_[{p->view, u->name}] = u->record.op;
+        else if (u->cause != cluster::name_cause::request)
+          unwon_.emplace(p->view, u->name);
+      }
+  }
 }
 
 void name_witness::owner_gone(std::uint64_t actor) {
@@ -348,6 +420,9 @@ void name_witness::acted(const world& w, std::size_t node,
     if (const auto r = removals_.find(a->request); r != removals_.end()) {
       require(!r->second.answered, "a removal was answered twice");
       r->second.answered = true;
+      require(!r->second.refused || a->how == cluster::verdict::refused
+                || a->how == cluster::verdict::leaving,
+              "a name of another owner was removed");
       if (a->how == cluster::verdict::done && r->second.target != 0)
         all_.at(r->second.target).removed = view_of(w, node).id;
       return;
@@ -403,12 +478,14 @@ void name_witness::check_loss(const world& w, std::size_t node,
   if (at == has_.end())
     return;
   const auto& mine = all_.at(at->second);
-  const bool clash = std::any_of(all_.begin(), all_.end(), [&](const auto& o) {
-    const auto& resolver = o.second.wish.resolver;
-    return o.second.wish.name == name && resolver != "exit"
-           && resolver != "notify" && !resolver.empty();
-  });
-  require(clash || !mine.told || mine.dead || mine.lost || mine.maybe_removed
+  const std::pair here{view_of(w, node).id, name};
+  const bool unwon = unwon_.contains(here);
+  // Replaced by somebody who has ended: nobody need be seen in between.
+  const auto heir = told_last_.find(here);
+  const bool passed_on = heir != told_last_.end() && heir->second != at->second
+                         && all_.at(heir->second).dead;
+  require(unwon || passed_on || !mine.told || mine.dead || mine.lost
+            || mine.maybe_removed
             || !view_of(w, node).has(w.nodes()[mine.node].id),
           "a living owner has lost " + name);
 }

@@ -42,16 +42,21 @@ private:
 /// * each wish is answered once, and by its deadline;
 /// * FIFO: nobody is granted while another requester waits with a smaller
 ///   ticket;
+/// * an answer to an unlock fits what the client was granted and told, however
+///   often it has locked;
+/// * in a strict cluster no majority installs a view while a node that is not
+/// in
+///   it may still believe in its locks;
 /// * long after a heal nobody holds what another requester was granted with a
 ///   greater token, on a node that still runs;
 /// * at rest nobody waits, homes have no residue, and one requester holds.
 class lock_witness {
 public:
-  explicit lock_witness(bool strict) : strict_(strict) {
+  /// Of a strict cluster of so many nodes; 0: of another one.
+  explicit lock_witness(std::size_t strict) : strict_(strict) {
   }
 
   void wished(const world& w, std::size_t node, const cluster::lock_wish& wish);
-  void unlocked(std::uint64_t request);
   void client_gone(std::uint64_t client);
   void planned(const world& w, std::size_t node,
                const cluster::registry::effects& all);
@@ -66,17 +71,20 @@ public:
   void at_rest(const world& w) const;
 
   struct hold {
+    std::uint64_t request;
     std::size_t node;
-    std::uint64_t client;
-    std::string resource;
-    std::string requester;
+    cluster::lock_wish wish;
     std::uint64_t token;
+    std::uint64_t count = 1;   ///< times that it was locked
+    std::uint64_t handles = 0; ///< of these by handle
+    bool is_lost = false;
   };
 
-  /// Who believes to hold something, by request.
-  [[nodiscard]] const std::map<std::uint64_t, hold>& holds() const {
-    return holds_;
-  }
+  /// What the client has to give back next, or null: the oldest.
+  [[nodiscard]] const hold* held_by(std::uint64_t client) const;
+
+  /// It is given back once: says what the answer has to be.
+  cluster::unlocked give_back(std::uint64_t request);
 
 private:
   struct open_wish {
@@ -93,11 +101,18 @@ private:
   void granted(const world& w, std::size_t node,
                const cluster::lock_answer& what);
 
-  bool strict_;
+  void lost(std::uint64_t request);
+  void check_majority(const world& w, const core::view& now) const;
+  /// Forgets what is for a client, or on a node.
+  template <class F>
+  void forget_if(F f);
+
+  std::size_t strict_;
   std::map<std::uint64_t, open_wish> open_;
   std::map<std::uint64_t, open_wish> all_; ///< all wishes that were made
-  std::map<std::uint64_t, hold> holds_;
-  std::set<std::uint64_t> revoked_; ///< the home has said so
+  std::map<std::uint64_t, hold> holds_;    ///< those that are believed in
+  std::map<std::uint64_t, hold> lost_;     ///< those still to be given back
+  std::set<std::uint64_t> revoked_;        ///< the home has said so
   std::set<std::uint64_t> ended_;
   std::map<std::size_t, holders> before_; ///< by home: before its last turn
   std::map<std::size_t, holders> after_;
@@ -132,8 +147,10 @@ class name_witness {
 public:
   void wished(const world& w, std::size_t node, const cluster::name_wish& wish);
   void removing(const world& w, std::size_t node, std::uint64_t request,
-                const std::string& name);
+                const std::string& name,
+                const std::optional<core::name_owner>& owner = {});
   void owner_gone(std::uint64_t actor);
+  void planned(const cluster::registry::effects& all);
   void acted(const world& w, std::size_t node, const cluster::effect& what);
   void crashed(std::size_t node);
   void on_time(const world& w) const;
@@ -157,6 +174,7 @@ private:
     std::size_t node;
     std::uint64_t target; ///< the registration that was seen; 0: none
     instant deadline;
+    bool refused = false; ///< it is about another owner
     bool answered = false;
   };
 
@@ -167,6 +185,10 @@ private:
 
   std::map<std::uint64_t, registration> all_; ///< by request
   std::map<std::uint64_t, removal> removals_;
+  /// Names that nobody has won, by view.
+  std::set<std::pair<core::view_id, std::string>> unwon_;
+  /// The registration that a home has told of last, by view and name.
+  std::map<std::pair<core::view_id, std::string>, std::uint64_t> told_last_;
   std::map<std::pair<std::size_t, std::string>, std::uint64_t> versions_;
   /// By node and name: the registration that was there last.
   std::map<std::pair<std::size_t, std::string>, std::uint64_t> has_;

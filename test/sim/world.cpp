@@ -217,6 +217,16 @@ void world::close_link(std::size_t from, std::size_t to) {
   later_at(to, delay(), [this, to, id] { tell_unlinked(to, id, false); });
 }
 
+void world::reset(std::size_t a, std::size_t b) {
+  if (sessions_[a][b] == 0)
+    return;
+  sessions_[a][b] = sessions_[b][a] = 0;
+  for (const auto& [self, peer] : {std::pair{a, b}, std::pair{b, a}})
+    later_at(self, delay(), [this, self = self, id = nodes_[peer].id] {
+      tell_unlinked(self, id, false);
+    });
+}
+
 void world::tell_unlinked(std::size_t index, const core::node_id& peer,
                           bool dead) {
   ++nodes_[index].lost_links;

@@ -108,6 +108,8 @@ public:
   /// Nothing gets from one to the other, in that direction.
   void cut(std::size_t from, std::size_t to, bool is_cut = true);
   void heal_network();
+  /// Both lose the link that they have, and may soon have another one.
+  void reset(std::size_t a, std::size_t b);
   void set_wall_back(std::size_t node, std::chrono::milliseconds by) {
     nodes_[node].skew_ms -= by.count();
   }

@@ -27,9 +27,9 @@ struct clocks {
 inline constexpr std::uint64_t largest_view_number = std::uint64_t{1} << 42;
 
 /// What views are numbered from: a wall clock that shows a year after 2091
-/// counts as none, for numbers must be able to grow from there.
+/// counts as 1, for numbers must be able to grow from there.
 [[nodiscard]] constexpr std::uint64_t usable(std::uint64_t wall) noexcept {
-  return wall < largest_view_number / 8 * 7 ? wall : 0;
+  return wall > 0 && wall < largest_view_number / 8 * 7 ? wall : 1;
 }
 
 struct membership_settings {

@@ -144,9 +144,10 @@ void name_client::set(const std::string& name, const core::name_record& record,
   const auto* const old = replica_.find(name);
   const auto before = old == nullptr ? core::name_owner{} : old->owner;
   if (gone_.contains({record.owner.node, record.op})) {
-    unset(name, record.version, name_cause::request, out);
-    if (before.actor != 0 && before.node == self_)
+    if (before.actor != 0 && before.node == self_
+        && old->version < record.version)
       out.effects.emplace_back(owner_told{name, before, cause});
+    unset(name, record.version, name_cause::request, out);
     return;
   }
   if (!replica_.put(name, record))
