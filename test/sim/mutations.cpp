@@ -114,47 +114,55 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
   using namespace cluster;
   const struct {
     std::string what;
+    std::string seen; ///< what a witness says of it
     /// Within so many it has to be seen: all but one of a thousand choices of
     /// seeds have one that shows it.
     std::uint64_t seeds;
     sim::tampering tamper;
     std::uint64_t first = 1; ///< seed; near one that shows it, to save time
   } table[] = {
-    {"locks are not told to a new home", 20, lose<lock_claim>(always)},
-    {"waiters are not told to a new home", 50,
+    {"locks are not told to a new home", "granted to two", 20,
+     lose<lock_claim>(always)},
+    {"waiters are not told to a new home", "somebody waits", 50,
      lose<lock_request>([](const auto& r) { return r.ticket != 0; })},
-    {"a waiter is dropped", 20, lose<lock_request>(some(10))},
-    {"a release is dropped", 20, lose<lock_release>(some(10))},
-    {"the loser at a heal is not told", 50, each_body(keep_it_from_the_loser)},
-    {"a holder that was overtaken at a split is not told", 100,
+    {"a waiter is dropped", "somebody waits", 20, lose<lock_request>(some(10))},
+    {"a release is dropped", "somebody waits", 20,
+     lose<lock_release>(some(10))},
+    {"the loser at a heal is not told", "two hold", 50,
+     each_body(keep_it_from_the_loser)},
+    {"a holder that was overtaken at a split is not told",
+     "another has had since", 100,
      change<lock_checked>([](auto& c) { c.overtaken.clear(); })},
-    {"a token is not raised", 20,
+    {"a token is not raised", "a token has not grown", 20,
      change<lock_granted>([](auto& g) { g.token &= ~std::uint64_t{7}; })},
-    {"a home opens before all have told", 50, end_claims_early},
-    {"messages of an old view count", 300, accept_stale_views()},
-    {"a lock is shared, and handed on all the same", 50, share_and_hand_on},
-    {"names are not told to a new home", 20, lose<name_claim>(always)},
-    {"a member skips a change of a name", 20,
+    {"a home opens before all have told", "granted to two", 50,
+     end_claims_early},
+    {"messages of an old view count", "at rest", 300, accept_stale_views()},
+    {"a lock is shared, and handed on all the same", "granted to two", 50,
+     share_and_hand_on},
+    {"names are not told to a new home", "has lost", 20,
+     lose<name_claim>(always)},
+    {"a member skips a change of a name", "has lost", 20,
      change<name_update>([i = 0u](auto& u) mutable {
        if (++i % 100 == 0)
          u.record.owner.actor = 0;
      })},
-    {"replicas are not repaired", 100,
+    {"replicas are not repaired", "does not find", 100,
      change<states_end>([](auto& s) { s.same = true; })},
-    {"a ticket is made up", 50, change<lock_request>([](auto& r) {
+    {"a ticket is made up", "overtaken", 50, change<lock_request>([](auto& r) {
        if (r.ticket != 0)
          r.ticket = r.ticket % 7 + 1;
      })},
-    {"nobody waits for a permission to end", 1000,
+    {"nobody waits for a permission to end", "beside a majority", 1000,
      change<accept>([](auto& a) { a.wait = 0; }), 140},
-    {"a refusal counts as consent", 1000,
+    {"a refusal counts as consent", "has not accepted", 1000,
      [](const auto&, const auto&, message& what) {
        if (const auto* const no = std::get_if<refuse>(&what))
          what = accept{no->id, 0};
      },
      140},
-    {"a member installs another view than the others", 20,
-     change<install>([i = 0u](auto& m) mutable {
+    {"a member installs another view than the others", "two views of one id",
+     20, change<install>([i = 0u](auto& m) mutable {
        if (++i % 3 == 0)
          m.next.members.pop_back();
      })},
@@ -162,15 +170,16 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
   for (const auto& row : table) {
     CAPTURE(row.what);
     std::uint64_t seed = row.first;
-    std::string seen;
-    for (; seed < row.first + row.seeds && seen.empty(); ++seed) {
+    bool seen = false;
+    for (; seed < row.first + row.seeds && !seen; ++seed) {
       try {
         static_cast<void>(sim::run_storm(seed, row.tamper));
       } catch (const sim::violation& broken) {
-        seen = broken.what();
+        const std::string said = broken.what();
+        seen = said.find(row.seen) != std::string::npos;
       }
     }
-    MESSAGE(row.what << ": seed " << seed - 1 << ", " << seen);
-    CHECK_FALSE(seen.empty());
+    MESSAGE(row.what << ": seed " << seed - 1);
+    CHECK(seen);
   }
 }
