@@ -188,7 +188,10 @@ void lock_witness::acted(const world& w, std::size_t node,
 }
 
 void lock_witness::check_majority(const world& w, const core::view& now) const {
-  if (now.members.size() * 2 <= strict_ || strict_ == 0)
+  std::size_t in = 0; // it grants nothing as long as those are too few
+  for (std::size_t i = 0; i < w.nodes().size(); ++i)
+    in += w.runs(i) && view_of(w, i).id == now.id ? 1 : 0;
+  if (in * 2 <= strict_ || strict_ == 0)
     return;
   for (std::size_t i = 0; i < w.nodes().size(); ++i)
     if (w.runs(i) && !now.has(w.nodes()[i].id)) {

@@ -312,9 +312,8 @@ void name_home::start(const std::string& name, item next, wishes& out) {
     const bool seen = taken && at->second.owner == what.owner
                       && at->second.op == what.op;
     if (!seen) { // it is gone already, or out of reach, or there was nothing
-      if (postpone(name, next))
-        return;
-      reply(next, false, out);
+      if (!cancels_out(name, next, out))
+        reply(next, false, out);
       return;
     }
     works_[name].current = next;
@@ -325,6 +324,8 @@ void name_home::start(const std::string& name, item next, wishes& out) {
     reply(next, true, out);
     return;
   }
+  if (cancels_out(name, next, out))
+    return;
   if (taken && what.action == name_action::put) {
     reply(next, false, out);
     return;
@@ -339,20 +340,28 @@ void name_home::start(const std::string& name, item next, wishes& out) {
   change(name, std::move(record), name_cause::request, out);
 }
 
-// In the last view its registration was on its way, somebody saw it, and wants
-// it removed: that is asked for anew, and may come before the registration.
-bool name_home::postpone(const std::string& name, const item& removal) {
+// In an earlier view a registration was on its way, somebody saw it, and wants
+// it removed: both are asked for anew, and cancel each other out.
+bool name_home::cancels_out(const std::string& name, const item& mine,
+                            wishes& out) {
+  const bool removes = mine.what.action == name_action::remove;
+  const auto is_about = [](const item& removal, const item& registration) {
+    return removal.what.action == name_action::remove
+           && registration.what.action != name_action::remove
+           && registration.from == removal.what.owner.node
+           && registration.what.seq == removal.what.op;
+  };
   auto& waiting = works_[name].queue;
-  const auto target = std::find_if(waiting.begin(), waiting.end(),
-                                   [&](const item& one) {
-                                     return one.from == removal.what.owner.node
-                                            && one.what.seq == removal.what.op
-                                            && one.what.action
-                                                 != name_action::remove;
-                                   });
-  if (target == waiting.end())
+  const auto other = std::find_if(waiting.begin(), waiting.end(),
+                                  [&](const item& one) {
+                                    return removes ? is_about(mine, one)
+                                                   : is_about(one, mine);
+                                  });
+  if (other == waiting.end())
     return false;
-  waiting.insert(target + 1, removal);
+  reply(mine, true, out);
+  reply(*other, true, out);
+  waiting.erase(other);
   return true;
 }
 

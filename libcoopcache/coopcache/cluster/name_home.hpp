@@ -144,7 +144,7 @@ private:
               name_cause cause, wishes& out);
   void carry_out(const std::string& name, wishes& out);
   void carry_out_all(wishes& out);
-  bool postpone(const std::string& name, const item& removal);
+  bool cancels_out(const std::string& name, const item& mine, wishes& out);
   void start(const std::string& name, item next, wishes& out);
   static void reply(const item& to, bool done, wishes& out);
 
