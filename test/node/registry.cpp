@@ -959,6 +959,55 @@ TEST_CASE("peers come and go by message") {
   CHECK(eventually([&] { return members() == 1; }));
 }
 
+TEST_CASE("what is written past CAF's broker keeps apart from what it writes") {
+  const auto started = [](const std::string& name) {
+    config cfg;
+    cfg.node.name = name;
+    cfg.node.listen = "127.0.0.1:0";
+    return node{cfg};
+  };
+  const node one = started("one"), two = started("two");
+  const auto from = one.registry(), to = two.registry();
+  REQUIRE(from.add_peer(to.endpoint()));
+  REQUIRE(eventually([&] { return to.info().members.size() == 2; }));
+  REQUIRE(from.sync(10s));
+  const auto view = from.info().view;
+  // More than the socket takes at once, so that CAF writes parts of messages.
+  constexpr int count = 300;
+  const auto text = [](int i) {
+    return std::string(100'000 + static_cast<std::size_t>(i) * 997,
+                       static_cast<char>('a' + i % 26));
+  };
+  std::atomic<int> came = 0, wrong = 0;
+  const auto sink = to.spawn_named("sink", [&](caf::event_based_actor*) {
+    return caf::behavior{[&](const std::string& what) {
+      wrong += what == text(came) ? 0 : 1;
+      ++came;
+    }};
+  });
+  REQUIRE(sink);
+  std::thread sender{[&] {
+    for (int i = 0; i < count && wrong == 0; ++i) {
+      while (came < i - 30 && wrong == 0)
+        std::this_thread::yield();
+      wrong += from.send("sink", text(i)) ? 0 : 1;
+    }
+  }};
+  int locks = 0;
+  do {
+    const auto got = from.lock(std::to_string(locks % 10));
+    wrong += got ? 0 : 1;
+    ++locks;
+  } while (came < count && wrong == 0 && locks < 1'000'000);
+  sender.join();
+  CHECK(wrong == 0);
+  CHECK(came == count);
+  CHECK(locks > 1);
+  CHECK(from.info().view == view);
+  CHECK(to.info().view == view);
+  end(caf::actor_cast<caf::actor>(*sink));
+}
+
 TEST_CASE("a lock by message without a requester is the sender's alone") {
   host h;
   const auto r = h.registry.actor();

@@ -44,8 +44,7 @@ private:
 ///   ticket;
 /// * an answer to an unlock fits what the client was granted and told, however
 ///   often it has locked;
-/// * in a strict cluster no majority installs a view while a node that is not
-/// in
+/// * in a strict cluster no majority is in a view while a node that is not in
 ///   it may still believe in its locks;
 /// * long after a heal nobody holds what another requester was granted with a
 ///   greater token, on a node that still runs;

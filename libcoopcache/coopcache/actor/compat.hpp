@@ -11,8 +11,11 @@
 #include <caf/binary_deserializer.hpp>
 #include <caf/binary_serializer.hpp>
 #include <caf/byte_buffer.hpp>
+#include <caf/callback.hpp>
 #include <caf/config.hpp>
 #include <caf/exit_reason.hpp>
+#include <caf/io/basp/header.hpp>
+#include <caf/io/basp/instance.hpp>
 #include <caf/mailbox_element.hpp>
 #include <caf/message_id.hpp>
 #include <caf/sec.hpp>
@@ -21,10 +24,13 @@
 
 #if CAF_MAJOR_VERSION >= 1
 #  include <caf/anon_mail.hpp>
+#else
+#  include <caf/scoped_execution_unit.hpp>
 #endif
 
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace coopcache::actor {
 
@@ -160,6 +166,32 @@ inline caf::binary_deserializer source_of(std::string_view bytes) {
 #else
   return caf::binary_deserializer{nullptr, bytes.data(), bytes.size()};
 #endif
+}
+
+/// A message from an actor of this process to one of the process at the other
+/// end of a connection, as CAF's broker would write it.
+inline caf::byte_buffer to_wire(caf::actor_system& sys, const caf::actor& from,
+                                caf::actor_id to, const caf::message& what) {
+  caf::io::basp::header header{caf::io::basp::message_type::direct_message,
+                               0,
+                               0,
+                               caf::make_message_id().integer_value(),
+                               from.id(),
+                               to};
+  caf::byte_buffer bytes;
+#if CAF_MAJOR_VERSION >= 1
+  auto content = caf::make_callback(
+    [&](caf::binary_serializer& sink) { return sink.apply(what); });
+  caf::io::basp::instance::write(sys, nullptr, bytes, header, &content);
+#else
+  const std::vector<caf::strong_actor_ptr> no_stages;
+  auto content = caf::make_callback([&](caf::binary_serializer& sink) {
+    return sink.apply(no_stages) && sink.apply(what);
+  });
+  caf::scoped_execution_unit context{&sys};
+  caf::io::basp::instance::write(&context, bytes, header, &content);
+#endif
+  return bytes;
 }
 
 } // namespace coopcache::actor

@@ -10,7 +10,6 @@
 #include <caf/scoped_actor.hpp>
 
 #include <chrono>
-#include <fcntl.h>
 #include <future>
 #include <mutex>
 #include <stdexcept>
@@ -21,25 +20,37 @@ namespace coopcache::actor {
 using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-/// The second descriptors of those that were not asked for yet.
+namespace {
+
+caf::io::network::default_multiplexer& backend_of(caf::actor_system& sys) {
+  return dynamic_cast<caf::io::network::default_multiplexer&>(
+    sys.middleman().backend());
+}
+
+} // namespace
+
+/// The lines that were not asked for yet.
 struct gate::visitors {
   struct visitor {
     std::string host;
     std::uint16_t port = 0;
     clock::time_point came;
-    descriptor socket;
+    std::shared_ptr<line> to;
   };
 
   static constexpr auto patience = 10s;
 
-  void add(caf::io::network::native_socket fd) {
-    auto host = caf::io::network::remote_addr_of_fd(fd);
-    auto port = caf::io::network::remote_port_of_fd(fd);
-    const auto now = clock::now();
-    const std::lock_guard guard{mutex};
-    if (host && port)
-      all.push_back(
-        {*host, *port, now, descriptor{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}});
+  /// The socket as the broker wants it.
+  caf::io::scribe_ptr add(caf::io::network::default_multiplexer& backend,
+                          descriptor socket) {
+    auto host = caf::io::network::remote_addr_of_fd(socket.get());
+    auto port = caf::io::network::remote_port_of_fd(socket.get());
+    auto made = std::make_shared<line>(socket.duplicate());
+    if (host && port) {
+      const std::lock_guard guard{mutex};
+      all.push_back({*host, *port, clock::now(), made});
+    }
+    return make_scribe(backend, std::move(socket), std::move(made));
   }
 
   void forget() {
@@ -53,7 +64,7 @@ struct gate::visitors {
   std::vector<visitor> all;
 };
 
-/// CAF's own way to accept, but for the second descriptor.
+/// CAF's own way to accept, but for the line.
 class gate::door : public caf::io::network::doorman_impl {
 public:
   door(caf::io::network::default_multiplexer& backend,
@@ -62,8 +73,13 @@ public:
   }
 
   bool new_connection() override {
-    into_->add(acceptor_.accepted_socket());
-    return doorman_impl::new_connection();
+    if (detached())
+      return false; // CAF takes the socket out of its loop a little later
+    auto& backend = acceptor_.backend();
+    auto made = into_->add(backend, descriptor{acceptor_.accepted_socket()});
+    const auto handle = made->hdl();
+    parent()->add_scribe(std::move(made));
+    return doorman::new_connection(&backend, handle);
   }
 
 private:
@@ -87,8 +103,7 @@ void gate::close() {
 std::string gate::listen(const std::string& endpoint, const caf::actor& what,
                          const std::set<std::string>& messages) {
   const auto [host, port] = split_endpoint(endpoint);
-  auto& backend = dynamic_cast<caf::io::network::default_multiplexer&>(
-    sys_.middleman().backend());
+  auto& backend = backend_of(sys_);
   const auto fd = caf::io::network::new_tcp_acceptor_impl(port, host.c_str(),
                                                           true);
   if (!fd)
@@ -107,8 +122,7 @@ std::string gate::listen(const std::string& endpoint, const caf::actor& what,
 }
 
 caf::io::scribe_ptr gate::adopt(descriptor socket) {
-  visitors_->add(socket.get());
-  return sys_.middleman().backend().new_scribe(socket.release());
+  return visitors_->add(backend_of(sys_), std::move(socket));
 }
 
 namespace {
@@ -141,15 +155,15 @@ void gate::forget_visitors() {
   visitors_->forget();
 }
 
-std::vector<descriptor> gate::take(const std::string& host,
-                                   std::uint16_t port) {
+std::vector<std::shared_ptr<line>> gate::take(const std::string& host,
+                                              std::uint16_t port) {
   const std::lock_guard guard{visitors_->mutex};
   auto& all = visitors_->all;
-  std::vector<descriptor> result;
+  std::vector<std::shared_ptr<line>> result;
   std::erase_if(all, [&](auto& one) {
     if (one.port != port || one.host != host)
       return false;
-    result.push_back(std::move(one.socket));
+    result.push_back(std::move(one.to));
     return true;
   });
   return result;

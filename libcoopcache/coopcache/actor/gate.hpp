@@ -1,5 +1,6 @@
 #pragma once
 
+#include "coopcache/actor/line.hpp"
 #include "coopcache/actor/sockets.hpp"
 
 #include <caf/actor.hpp>
@@ -15,9 +16,7 @@
 namespace coopcache::actor {
 
 /// Where connections between nodes enter CAF: it listens, and hands connected
-/// sockets to CAF's broker. Of each connection it has a second descriptor, so
-/// that one can be ended whatever the broker knows about it: CAF does not
-/// replace a connection that it takes for a living one.
+/// sockets to CAF's broker. Beside each of them it has a line.
 class gate {
 public:
   /// Requires: the system has the middleman.
@@ -46,13 +45,13 @@ public:
   /// A connected socket as the broker wants it.
   [[nodiscard]] caf::io::scribe_ptr adopt(descriptor socket);
 
-  /// The second descriptors of the connections to an address; none if unknown.
-  /// Each can be taken once, within some seconds. If there are several, CAF
-  /// uses one of them, and it does not say which.
-  [[nodiscard]] std::vector<descriptor> take(const std::string& host,
-                                             std::uint16_t port);
+  /// The lines to an address; none if unknown. Each can be taken once, within
+  /// some seconds. If there are several, CAF uses one of their connections, and
+  /// it does not say which.
+  [[nodiscard]] std::vector<std::shared_ptr<line>> take(const std::string& host,
+                                                        std::uint16_t port);
 
-  /// Closes the second descriptors that were not taken in time. Thread-safe.
+  /// Forgets the lines that were not taken in time. Thread-safe.
   void forget_visitors();
 
   /// A handle of an actor of another process; null if it cannot be one. It is

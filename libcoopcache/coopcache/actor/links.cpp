@@ -42,6 +42,8 @@ constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_reason = 1000;
 /// What both ends say of a link that was ended on request.
 constexpr const char* is_apart = "disconnected on request";
+/// Of longer messages the socket may take a part only.
+constexpr std::size_t most_past_broker = 16 * 1024;
 /// So many refused nodes are known, to say of each once why.
 constexpr std::size_t most_refused = 100;
 /// CAF names a process, not a node in it.
@@ -119,10 +121,21 @@ public:
     return gate_.find(where, actor);
   }
 
-  /// Thread-safe.
+  /// Thread-safe. By CAF's broker.
   void send(const caf::strong_actor_ptr& to,
             const cluster::link_message& what) const {
     post_as(port_, to, caf::forward_atom_v, encode(what));
+  }
+
+  /// Thread-safe.
+  void send(const link& over, const cluster::message& what) const {
+    auto text = encode(what);
+    const auto way = text.size() <= most_past_broker ? over.past_broker->get()
+                                                     : nullptr;
+    if (way == nullptr
+        || !way->write(to_wire(sys_, port_, over.to->id(),
+                               caf::make_message(caf::forward_atom_v, text))))
+      post_as(port_, over.to, caf::forward_atom_v, std::move(text));
   }
 
   /// Thread-safe.
@@ -166,7 +179,7 @@ public:
     std::erase_if(guests_, [&](auto& one) {
       if (now < one.second.end)
         return false;
-      shut_down(one.second.sockets); // else CAF lets nobody in from there
+      shut_down(one.second.known); // else CAF lets nobody in from there
       return true;
     });
     for (const auto& endpoint : dialer_->forget_before(now - memory))
@@ -214,11 +227,11 @@ public:
       sys_.registry().erase(one_per_system);
     gate_.close();
     for (auto& [peer, one] : links_)
-      shut_down(one.sockets);
+      shut_down(one.known);
     for (auto& [endpoint, one] : dialling_)
       one.socket.shut_down();
     for (auto& [where, one] : guests_)
-      shut_down(one.sockets);
+      shut_down(one.known);
     links_.clear();
     dialling_.clear();
     guests_.clear();
@@ -228,13 +241,13 @@ public:
   }
 
 private:
-  using descriptors = std::vector<descriptor>;
+  using lines = std::vector<std::shared_ptr<line>>;
 
   struct connection {
     link to;
     std::string endpoint;
     std::set<std::string> aliases{}; ///< where it was dialled besides
-    descriptors sockets{};           ///< to end it
+    lines known{};                   ///< those that there are
   };
 
   /// One that this node has dialled, until the greeting is answered.
@@ -249,7 +262,7 @@ private:
     greeting theirs;
     caf::strong_actor_ptr to;
     core::instant end{};
-    descriptors sockets{};
+    lines known{};
   };
 
   using connections = std::map<core::node_id, connection>;
@@ -535,7 +548,7 @@ private:
       mine.theirs = theirs;
       mine.to = from;
       mine.end = table::precise_now() + greeting_limit;
-      find_socket(from->node());
+      find_line(from->node());
     } else {
       reply.is = greeting::step::refuse;
       reply.refusal = why;
@@ -575,11 +588,11 @@ private:
     guests_.erase(at);
     // Another one may have come in since the hello, or this one was told off.
     if (const auto why = objection(from, mine.theirs); !why.empty()) {
-      shut_down(mine.sockets);
+      shut_down(mine.known);
       refuse(mine.theirs, why);
       return;
     }
-    up(mine.theirs, from, std::move(mine.sockets));
+    up(mine.theirs, from, std::move(mine.known));
   }
 
   [[nodiscard]] std::map<std::string, dialled>::iterator
@@ -622,17 +635,17 @@ private:
   // -- links ------------------------------------------------------------------
 
   void up(const greeting& theirs, const caf::strong_actor_ptr& to,
-          descriptors sockets) {
+          lines known) {
     const auto& peer = theirs.self;
     const auto& endpoint = theirs.endpoint;
     lay_to_rest(peer, endpoint);
     if (const auto old = links_.find(peer); old != links_.end())
       forget(old->second.to.where);
-    const link fresh{peer, to->node(), to};
+    const link fresh{peer, to->node(), to, std::make_shared<shortcut>()};
     auto& mine = links_[peer];
     mine.to = fresh;
     mine.endpoint = endpoint;
-    add(mine.sockets, std::move(sockets));
+    add(mine, std::move(known));
     know(to->node(), peer);
     lost_.erase(endpoint);
     std::erase_if(apart_, [&](const auto& one) {
@@ -645,7 +658,7 @@ private:
     log(log_level::info, peer,
         "is linked, at " + core::printable(endpoint, longest_endpoint));
     sys_.monitor(to->node(), self_->address());
-    find_socket(to->node());
+    find_line(to->node());
     owner_.linked(fresh);
     learn(theirs.peers);
     for (const auto& [other, one] : links_)
@@ -654,30 +667,35 @@ private:
     tell_probed();
   }
 
-  static void shut_down(const descriptors& all) {
+  static void shut_down(const lines& all) {
     for (const auto& one : all)
-      one.shut_down();
+      one->shut_down();
   }
 
-  static void add(descriptors& to, descriptors all) {
+  static void add(lines& to, lines all) {
     std::move(all.begin(), all.end(), std::back_inserter(to));
   }
 
+  static void add(connection& to, lines all) {
+    add(to.known, std::move(all));
+    to.to.past_broker->set(to.known.size() == 1 ? to.known.front() : nullptr);
+  }
+
   // To end the connection one day. Of two CAF may have kept the other.
-  void find_socket(const caf::node_id& where) {
+  void find_line(const caf::node_id& where) {
     request(self_, gate_.broker(), greeting_limit, caf::get_atom_v, where)
       .then(
         [this](const caf::node_id& at, const std::string& host,
                std::uint16_t port) {
-          auto sockets = gate_.take(host, port);
+          auto known = gate_.take(host, port);
           const auto peer = peer_at(at);
           const auto waiting = guests_.find(at);
           if (peer)
-            add(links_.at(*peer).sockets, std::move(sockets));
+            add(links_.at(*peer), std::move(known));
           else if (waiting != guests_.end())
-            add(waiting->second.sockets, std::move(sockets));
+            add(waiting->second.known, std::move(known));
           else
-            shut_down(sockets); // it was given up meanwhile
+            shut_down(known); // it was given up meanwhile
         },
         [](const caf::error&) {});
   }
@@ -725,7 +743,8 @@ private:
   void end(connections::iterator at, const std::string& why) {
     const auto peer = at->first;
     const auto endpoint = at->second.endpoint;
-    shut_down(at->second.sockets);
+    shut_down(at->second.known);
+    at->second.to.past_broker->set(nullptr);
     const auto aliases = std::move(at->second.aliases);
     forget(at->second.to.where);
     links_.erase(at);
@@ -821,7 +840,7 @@ void links::disconnect(const core::node_id& peer) {
 }
 
 void links::send(const link& over, const cluster::message& what) const {
-  body_->send(over.to, what);
+  body_->send(over, what);
 }
 
 caf::strong_actor_ptr links::find(const caf::node_id& where,

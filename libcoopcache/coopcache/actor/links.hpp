@@ -34,6 +34,7 @@ struct link {
   core::node_id peer;
   caf::node_id where;       ///< CAF's name of the other process
   caf::strong_actor_ptr to; ///< the other end
+  std::shared_ptr<shortcut> past_broker;
 };
 
 /// What the links of a node need, and whom they tell. Called in the context of

@@ -1,0 +1,127 @@
+#include "coopcache/actor/line.hpp"
+
+#include <caf/io/network/native_socket.hpp>
+#include <caf/io/network/stream_impl.hpp>
+#include <caf/make_counted.hpp>
+#include <caf/policy/tcp.hpp>
+
+#include <cstdint>
+#include <string>
+#include <sys/socket.h>
+
+namespace coopcache::actor {
+
+namespace net = caf::io::network;
+
+// A part of a message cannot be taken back, and the rest of it would have to
+// come before what the broker writes: rather no connection than that.
+bool line::write(const caf::byte_buffer& message) {
+  const std::lock_guard guard{mutex_};
+  if (is_busy_ || !socket_)
+    return false;
+  const auto written = ::send(socket_.get(), message.data(), message.size(),
+                              MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (written < 0)
+    return false;
+  if (static_cast<std::size_t>(written) < message.size())
+    shut_down();
+  return true;
+}
+
+/// CAF's own way to read and write, but that a line knows when it writes. The
+/// broker's buffer has whole messages whenever it is empty. Used in the context
+/// of the broker.
+class line_scribe final : public caf::io::scribe {
+public:
+  line_scribe(net::default_multiplexer& backend, net::native_socket fd,
+              std::shared_ptr<line> beside)
+    : scribe(net::conn_hdl_from_socket(fd)), line_(std::move(beside)),
+      stream_(backend, fd, *this) {
+  }
+
+  void configure_read(caf::io::receive_policy::config config) override {
+    stream_.configure_read(config);
+    if (!std::exchange(is_launched_, true))
+      stream_.start(this);
+  }
+
+  void ack_writes(bool enable) override {
+    stream_.ack_writes(enable);
+  }
+
+  caf::byte_buffer& wr_buf() override {
+    return stream_.wr_buf();
+  }
+
+  caf::byte_buffer& rd_buf() override {
+    return stream_.rd_buf();
+  }
+
+  void graceful_shutdown() override {
+    stream_.graceful_shutdown();
+    detach(&stream_.backend(), false);
+  }
+
+  void flush() override {
+    {
+      const std::lock_guard guard{line_->mutex_};
+      line_->is_busy_ = line_->is_busy_ || !stream_.wr_buf().empty();
+    }
+    stream_.flush(this);
+  }
+
+  [[nodiscard]] std::string addr() const override {
+    auto at = net::remote_addr_of_fd(stream_.fd());
+    return at ? *at : std::string{};
+  }
+
+  [[nodiscard]] std::uint16_t port() const override {
+    auto at = net::remote_port_of_fd(stream_.fd());
+    return at ? *at : std::uint16_t{0};
+  }
+
+  void add_to_loop() override {
+    stream_.activate(this);
+  }
+
+  void remove_from_loop() override {
+    stream_.passivate();
+  }
+
+private:
+  struct writer : caf::policy::tcp {
+    explicit writer(line_scribe& whose) : whose_(whose) {
+    }
+
+    net::rw_state write_some(std::size_t& result, net::native_socket fd,
+                             const void* bytes, std::size_t size) {
+      return whose_.write_some(result, fd, bytes, size);
+    }
+
+    line_scribe& whose_;
+  };
+
+  net::rw_state write_some(std::size_t& result, net::native_socket fd,
+                           const void* bytes, std::size_t size) {
+    const std::lock_guard guard{line_->mutex_};
+    const auto how = caf::policy::tcp::write_some(result, fd, bytes, size);
+    if (how == net::rw_state::success && result == size
+        && stream_.wr_buf().empty())
+      line_->is_busy_ = false;
+    return how;
+  }
+
+  std::shared_ptr<line> line_;
+  bool is_launched_ = false;
+  net::stream_impl<writer> stream_;
+};
+
+caf::io::scribe_ptr make_scribe(net::default_multiplexer& backend,
+                                descriptor socket,
+                                std::shared_ptr<line> beside) {
+  static_cast<void>(net::keepalive(socket.get(), true));
+  return caf::make_counted<line_scribe>(backend, socket.release(),
+                                        std::move(beside));
+}
+
+} // namespace coopcache::actor
