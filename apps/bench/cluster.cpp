@@ -533,11 +533,19 @@ void measure_detection() {
 }
 
 /// A client locks and unlocks without a pause, resources of all homes, while
-/// another node comes and goes; the longest time without a grant, and the
-/// longest while nobody came or went.
-void measure_pause() {
+/// another node comes and goes, and the cluster knows so many names; the
+/// longest time without a grant, and the longest while nobody came or went.
+void measure_pause(std::size_t names) {
   cluster all{3};
   const auto r = all.here();
+  std::vector<caf::actor> owners;
+  for (std::size_t i = 0; i < names; ++i) {
+    owners.push_back(all.system().spawn([](caf::event_based_actor*) {
+      return caf::behavior{[](std::int32_t) {}};
+    }));
+    if (!r.register_name(numbered("n", i), owners.back()))
+      throw std::runtime_error("a name was not registered");
+  }
   std::atomic<bool> stop{false};
   std::atomic<std::int64_t> longest{0};
   std::jthread client{[&] {
@@ -564,6 +572,8 @@ void measure_pause() {
   }
   stop = true;
   client.join();
+  for (const auto& one : owners)
+    caf::anon_send_exit(one, caf::exit_reason::kill);
   print("quiet", quiet);
   print("change", change);
 }
@@ -637,14 +647,14 @@ bool run_cluster_child(const std::string& what) {
   else if (kind == "detection")
     measure_detection();
   else if (kind == "pause")
-    measure_pause();
+    measure_pause(number);
   else
     return false;
   return true;
 }
 
 void add_clusters() {
-  for (const auto* const size : {"1", "3", "5"})
+  for (const auto* const size : {"1", "3", "5", "12", "16"})
     add_process(std::string{"cluster/nodes:"} + size,
                 child_command(std::string{"single "} + size));
   for (const auto* const clients : {"2", "8", "32"})
@@ -652,7 +662,9 @@ void add_clusters() {
                 child_command(std::string{"contended "} + clients));
   add_process("once/clients:32", child_command("once"));
   add_process("detection", child_command("detection"));
-  add_process("pause", child_command("pause"));
+  for (const auto* const names : {"0", "1000", "10000"})
+    add_process(std::string{"pause/names:"} + names,
+                child_command(std::string{"pause "} + names));
   for (const auto* const right : {"1", "2"})
     add_process(std::string{"heal/sides:2+"} + right,
                 child_command(std::string{"heal "} + right));

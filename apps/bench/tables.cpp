@@ -185,7 +185,7 @@ void print_clusters(std::ostream& out, const results& all) {
           "medians; a round trip is\none of CAF's between two actors"};
   t.add({"nodes", "lock, own home", "lock, home elsewhere", "round trip",
          "registration", "whereis"});
-  for (const auto* const size : {"1", "3", "5"}) {
+  for (const auto* const size : {"1", "3", "5", "12", "16"}) {
     const auto show = [&](const char* what) {
       return us(all.counter(std::string{"cluster/nodes:"} + size, what));
     };
@@ -206,6 +206,15 @@ void print_clusters(std::ostream& out, const results& all) {
            text(at("fewest"), "%", 100, 0), text(at("bare"), "", 1, 1)});
   }
   c.print(out);
+  table p{"the longest time without a grant while a node comes or goes, of 3, "
+          "slowest of 10"};
+  p.add({"names", "while one comes or goes", "else"});
+  for (const auto* const names : {"0", "1000", "10000"}) {
+    const auto name = std::string{"pause/names:"} + names;
+    p.add(
+      {names, ms(all.counter(name, "change")), ms(all.counter(name, "quiet"))});
+  }
+  p.print(out);
 }
 
 // -- the targets --------------------------------------------------------------
@@ -350,9 +359,15 @@ void judge_clusters(targets& t, const results& all) {
   t.at_most("a frozen node has left the view", ms(frozen), "s", frozen, 2);
   t.at_most("a killed node has left the view, slowest of 5", ms(killed), "s",
             killed, 0.1);
-  const auto pause = all.counter("pause", "change");
-  t.at_most("no grant while a node comes or goes, longest", ms(pause),
-            "quiet " + ms(all.counter("pause", "quiet")) + ", s", pause, 0.02);
+  for (const std::string names : {"0", "1000"}) {
+    const auto pause = all.counter("pause/names:" + names, "change");
+    t.at_most("no grant while a node comes or goes, longest; " + names
+                + " names",
+              ms(pause),
+              "quiet " + ms(all.counter("pause/names:" + names, "quiet"))
+                + ", s",
+              pause, 0.02);
+  }
   for (const std::string sides : {"2+1", "2+2"}) { // with root only
     const auto longest = all.counter("heal/sides:" + sides, "longest");
     t.at_most("sides " + sides + " agree again, slowest of 5", ms(longest),
