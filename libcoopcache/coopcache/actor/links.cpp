@@ -49,6 +49,20 @@ constexpr std::size_t most_refused = 100;
 /// CAF names a process, not a node in it.
 constexpr const char* one_per_system = "coopcache.links";
 
+/// Whether the sender has nothing to do until an answer comes. Then the
+/// broker's thread should be awake on another core to take it in: if all went
+/// on on the sender's core the others would sleep, and to wake one takes
+/// longer.
+bool asks(const cluster::message& what) {
+  const auto* const p = std::get_if<cluster::packet>(&what);
+  return p != nullptr
+         && std::any_of(p->bodies.begin(), p->bodies.end(),
+                        [](const cluster::body& one) {
+                          return std::holds_alternative<cluster::lock_request>(
+                            one);
+                        });
+}
+
 std::string in_words(const caf::error& why) {
   if (why == caf::sec::incompatible_application_ids)
     return "a CAF program with other caf.middleman.app-identifiers";
@@ -130,8 +144,9 @@ public:
   /// Thread-safe.
   void send(const link& over, const cluster::message& what) const {
     auto text = encode(what);
-    const auto way = text.size() <= most_past_broker ? over.past_broker->get()
-                                                     : nullptr;
+    const auto way = !asks(what) && text.size() <= most_past_broker
+                       ? over.past_broker->get()
+                       : nullptr;
     if (way == nullptr
         || !way->write(to_wire(sys_, port_, over.to->id(),
                                caf::make_message(caf::forward_atom_v, text))))
