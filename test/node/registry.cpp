@@ -692,7 +692,13 @@ TEST_CASE("a blocking call on a thread of CAF is an error") {
       h.registry.register_name("x", caf::actor_cast<caf::actor>(self))
         .error()
         .code);
+    codes.push_back(
+      h.registry.replace_name("x", caf::actor_cast<caf::actor>(self))
+        .error()
+        .code);
     codes.push_back(h.registry.unregister_name("x").error().code);
+    codes.push_back(
+      h.registry.spawn_named("x", [](caf::event_based_actor*) {}).error().code);
     codes.push_back(h.registry.sync(1s).error().code);
     got.set_value(codes);
   });

@@ -161,6 +161,8 @@ TEST_CASE("one broken link costs one node, and it comes back") {
   auto& all = *f.nodes;
   for (const bool one_way : {false, true}) {
     CAPTURE(one_way);
+    CHECK(lock(all, 0, "before").starts_with("token"));
+    CHECK(all[0].ask("register inner notify") == "ok");
     if (one_way)
       f.net.cut_one_way(1, 3);
     else
@@ -171,13 +173,32 @@ TEST_CASE("one broken link costs one node, and it comes back") {
       return (all.is_in(0, {0, 1, 2}) && all.is_in(2, {0, 1, 2}))
              || (all.is_in(0, {0, 2, 3}) && all.is_in(2, {0, 2, 3}));
     }));
-    CHECK(lock(all, 0, "mine").starts_with("token"));
-    CHECK(all[0].ask("unlock mine") == "unlocked");
+    const std::size_t out = all.is_in(0, {0, 1, 2}) ? 3 : 1;
+    CHECK(all[0].ask("lost before") == "held");
+    CHECK(all[2].ask("ask inner") == "at n0");
+    // Both sides grant, and each goes on with its own names.
+    CHECK(within(5s, [&] { return all.is_in(out, {out}); }));
+    CHECK(lock(all, out, "theirs").starts_with("token"));
+    CHECK(all[out].ask("register outer notify") == "ok");
     if (one_way)
       f.net.cut_one_way(1, 3, false);
     else
       f.net.cut(1, 3, false);
     all.await_view({0, 1, 2, 3});
+    CHECK(within(5s, [&] {
+      return (all[0].ask("lost before") == "lost")
+             != (all[out].ask("lost theirs") == "lost");
+    }));
+    for (std::size_t i = 0; i < 4; ++i) {
+      CHECK(within(5s, [&] { return all[i].ask("ask inner") == "at n0"; }));
+      CHECK(within(5s, [&] {
+        return all[i].ask("ask outer") == "at n" + std::to_string(out);
+      }));
+    }
+    all[0].ask("unlock before");
+    all[out].ask("unlock theirs");
+    CHECK(all[0].ask("unregister inner") == "ok");
+    CHECK(all[out].ask("unregister outer") == "ok");
   }
 }
 

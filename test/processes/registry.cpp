@@ -348,6 +348,18 @@ TEST_CASE("a frozen node is left out within two seconds, and comes back") {
   }
 }
 
+TEST_CASE("a frozen node is left out after the time that was set") {
+  cluster all{{.nodes = 3, .settings = "\"failure_detection\": \"600 ms\""}};
+  all.gather();
+  all[2].signal(SIGSTOP);
+  const auto took = all.await_view({0, 1});
+  MESSAGE("left out after " << took.count() << " ms");
+  CHECK(took >= 500ms); // its last beat may have been a while ago
+  CHECK(took <= 1300ms);
+  all[2].signal(SIGCONT);
+  all.await_view({0, 1, 2});
+}
+
 TEST_CASE("a host that blocks every thread of CAF's scheduler stays a member") {
   auto& all = three();
   const auto resource = all.resource_at(0);

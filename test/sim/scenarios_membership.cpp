@@ -87,6 +87,35 @@ TEST_CASE("a death that is proven late ends the wait for its permission") {
   }
 }
 
+TEST_CASE("who waits for a permission goes on when its owner is dead") {
+  for (const bool dies : {false, true}) {
+    CAPTURE(dies);
+    cluster_of c{5};
+    c.cut_both(3, 4); // of which 4 leaves; others still hear it
+    const auto& members = c.w.nodes()[0].machine->members();
+    REQUIRE(c.time_until([&] { return members.changing(); }, 3s));
+    c.w.run_for(100ms);
+    REQUIRE(members.changing());
+    if (dies)
+      c.w.crash(4);
+    const auto took = c.time_until([&] { return c.members(0) == "0123"; });
+    REQUIRE(took);
+    CHECK((*took <= 20ms) == dies);
+  }
+}
+
+TEST_CASE("nodes that start within 50 ms of each other join in one view") {
+  cluster_of c{1};
+  const auto views = c.views;
+  for (int i = 0; i < 5; ++i) {
+    c.w.add_node();
+    c.w.run_for(8ms);
+  }
+  REQUIRE(c.time_until([&] { return c.all_in_one(); }, 3s));
+  CHECK(c.view(0).members.size() == 6);
+  CHECK(c.views == views + 6); // each node enters one
+}
+
 TEST_CASE("a frozen node leaves within 2 s, and is back within 1 s") {
   for (std::size_t victim = 0; victim < 4; ++victim) {
     cluster_of c{4};
