@@ -648,3 +648,29 @@ TEST_CASE("who ends while versions are told anew is not seen again") {
     CHECK(c.owner(3, name) == again);
   }
 }
+
+TEST_CASE("a replace that was removed before it was certain has happened") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto name = c.resource_at(3);
+  const auto one = c.put(2, name);
+  c.w.run_for(100ms);
+  REQUIRE(c.got(one));
+  c.w.cut(3, 1);
+  c.w.cut(3, 2);
+  const auto two = c.put(1, name, "", true);
+  c.w.run_for(4ms);
+  REQUIRE(c.owner(0, name) == two);
+  REQUIRE(c.owner(2, name) == one);
+  const auto removal = ++c.last;
+  c.w.remove(0, removal, name);
+  c.w.run_for(2ms);
+  c.w.crash(3);
+  c.w.run_for(5s);
+  CHECK(c.got(two));
+  CHECK(c.got(removal));
+  for (const auto i : sizes{0, 1, 2})
+    CHECK(c.owner(i, name) == 0);
+  REQUIRE_FALSE(c.told.empty());
+  CHECK(c.told[0].owner.actor == one);
+}

@@ -73,10 +73,11 @@ public:
   }
 
   bool new_connection() override {
+    descriptor socket{acceptor_.accepted_socket()};
     if (detached())
       return false; // CAF takes the socket out of its loop a little later
     auto& backend = acceptor_.backend();
-    auto made = into_->add(backend, descriptor{acceptor_.accepted_socket()});
+    auto made = into_->add(backend, std::move(socket));
     const auto handle = made->hdl();
     parent()->add_scribe(std::move(made));
     return doorman::new_connection(&backend, handle);

@@ -6,6 +6,7 @@
 #include <caf/policy/tcp.hpp>
 
 #include <cstdint>
+#include <poll.h>
 #include <string>
 #include <sys/socket.h>
 
@@ -13,11 +14,15 @@ namespace coopcache::actor {
 
 namespace net = caf::io::network;
 
-// A part of a message cannot be taken back, and the rest of it would have to
-// come before what the broker writes: rather no connection than that.
+// A socket that can be written to has a third of its buffer free, which is more
+// than a small message. A part of one could not be taken back, and the rest of
+// it would have to come before what the broker writes: then rather no
+// connection.
 bool line::write(const caf::byte_buffer& message) {
   const std::lock_guard guard{mutex_};
-  if (is_busy_ || !socket_)
+  pollfd room{socket_.get(), POLLOUT, 0};
+  if (is_busy_ || !socket_ || ::poll(&room, 1, 0) != 1
+      || room.revents != POLLOUT)
     return false;
   const auto written = ::send(socket_.get(), message.data(), message.size(),
                               MSG_DONTWAIT | MSG_NOSIGNAL);

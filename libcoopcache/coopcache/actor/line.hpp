@@ -35,6 +35,12 @@ public:
   /// written: the broker has something to write, or the socket takes nothing.
   bool write(const caf::byte_buffer& message);
 
+  /// The broker will be given something to write: what follows waits for it.
+  void leave_to_broker() {
+    const std::lock_guard guard{mutex_};
+    is_busy_ = true;
+  }
+
 private:
   friend class line_scribe;
 

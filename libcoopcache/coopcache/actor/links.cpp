@@ -42,8 +42,8 @@ constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_reason = 1000;
 /// What both ends say of a link that was ended on request.
 constexpr const char* is_apart = "disconnected on request";
-/// Of longer messages the socket may take a part only.
-constexpr std::size_t most_past_broker = 16 * 1024;
+/// Of longer messages a socket with a small buffer may take a part only.
+constexpr std::size_t most_past_broker = 4 * 1024;
 /// So many refused nodes are known, to say of each once why.
 constexpr std::size_t most_refused = 100;
 /// CAF names a process, not a node in it.
@@ -144,9 +144,11 @@ public:
   /// Thread-safe.
   void send(const link& over, const cluster::message& what) const {
     auto text = encode(what);
-    const auto way = !asks(what) && text.size() <= most_past_broker
-                       ? over.past_broker->get()
-                       : nullptr;
+    auto way = asks(what) ? nullptr : over.past_broker->get();
+    if (way != nullptr && text.size() > most_past_broker) {
+      way->leave_to_broker();
+      way = nullptr;
+    }
     if (way == nullptr
         || !way->write(to_wire(sys_, port_, over.to->id(),
                                caf::make_message(caf::forward_atom_v, text))))

@@ -56,7 +56,7 @@ private:
   /// Without an acknowledgement, what went out is repeated after it.
   static constexpr std::chrono::milliseconds repeat_after{100};
   /// So far ahead of its turn a body is kept.
-  static constexpr std::uint64_t most_early = 1000;
+  static constexpr std::uint64_t most_early = 4 * most_in_packet;
 
   struct channel {
     std::deque<body> kept;   ///< not acknowledged

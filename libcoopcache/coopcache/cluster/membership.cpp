@@ -99,13 +99,15 @@ void membership::lose(peers::iterator who, bool dead, core::instant now) {
     note_dead(id);
   peers_.erase(who);
   is_stale_ = true;
-  computed_at_ = {}; // a loss does not wait
+  computed_at_ = {};
   beat_due_ = true;
 }
 
 // A view that waits until its permission has run out need not wait any more.
 void membership::note_dead(const core::node_id& id) {
   dead_.insert(id);
+  is_stale_ = true;
+  computed_at_ = {}; // a loss does not wait
   if (proposal_ && installed_.has(id) && !proposal_->next.has(id))
     proposal_.reset();
 }
@@ -257,6 +259,8 @@ void membership::send_beats(core::instant now, effects& out) {
 void membership::on(const core::node_id& from, const beat& what,
                     const clocks& at, effects& out) {
   auto& info = peers_[from];
+  if (what.sent < info.to_echo)
+    return; // a later one has overtaken it
   is_stale_ = is_stale_ || info.last.promised != what.promised;
   const bool news = !info.spoke || info.last.installed != what.installed
                     || info.last.links != what.links

@@ -143,7 +143,9 @@ void name_client::set(const std::string& name, const core::name_record& record,
                       name_cause cause, wishes& out) {
   const auto* const old = replica_.find(name);
   const auto before = old == nullptr ? core::name_owner{} : old->owner;
-  if (gone_.contains({record.owner.node, record.op})) {
+  if (const auto gone = gone_.find(name);
+      gone != gone_.end()
+      && gone->second.contains({record.owner.node, record.op})) {
     if (before.actor != 0 && before.node == self_
         && old->version < record.version)
       out.effects.emplace_back(owner_told{name, before, cause});
@@ -200,6 +202,8 @@ void name_client::note_applied(const std::string& name,
 void name_client::on(const core::node_id& home, const name_update& what,
                      wishes& out) {
   heard_[home] = what.record.version;
+  if (what.record.owner.actor == 0)
+    gone_.erase(what.name);
   if (what.record.owner.actor != 0)
     set(what.name, what.record, what.cause, out);
   else
@@ -212,7 +216,7 @@ void name_client::on(const core::node_id& home, const name_update& what,
 void name_client::on(const core::node_id& from, const name_gone& what,
                      wishes& out) {
   if (heard_[homes_.of(what.name)] < what.version)
-    gone_.emplace(from, what.op);
+    gone_[what.name].emplace(from, what.op);
   const auto* const record = replica_.find(what.name);
   if (record != nullptr && record->owner.node == from && record->op == what.op)
     unset(what.name, record->version, name_cause::request, out);

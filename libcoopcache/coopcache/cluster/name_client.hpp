@@ -99,7 +99,7 @@ public:
   }
 
   [[nodiscard]] std::size_t pending() const noexcept {
-    return ops_.size();
+    return ops_.size() + gone_.size();
   }
 
 private:
@@ -149,9 +149,10 @@ private:
   std::set<std::uint64_t> doubtful_; ///< refused for the sake of nobody
   std::map<core::node_id, std::vector<name_state>> told_; ///< by home
   std::map<core::node_id, std::uint64_t> heard_;          ///< versions, by home
-  /// Owners' nodes, and registrations: those that ended before the home told
-  /// of them in this view.
-  std::set<std::pair<core::node_id, std::uint64_t>> gone_;
+  /// By name: owners' nodes, and registrations; those that ended before the
+  /// home told of them in this view.
+  std::map<std::string, std::set<std::pair<core::node_id, std::uint64_t>>>
+    gone_;
   std::set<core::node_id> untold_; ///< homes that have not told all
 };
 

@@ -359,6 +359,13 @@ bool name_home::cancels_out(const std::string& name, const item& mine,
                                   });
   if (other == waiting.end())
     return false;
+  // What is in the way of a replace has to go all the same.
+  if ((removes ? *other : mine).what.action == name_action::replace
+      && names_.contains(name)) {
+    if (removes)
+      waiting.insert(other + 1, mine);
+    return removes;
+  }
   reply(mine, true, out);
   reply(*other, true, out);
   waiting.erase(other);
