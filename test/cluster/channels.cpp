@@ -80,11 +80,11 @@ TEST_CASE("however much comes too early, the turn comes") {
   fixture f;
   f.from.send(b, numbered(0));
   auto first = f.flushed();
-  for (std::uint64_t i = 1; i <= 3000; ++i)
+  for (std::uint64_t i = 1; i <= 9000; ++i)
     f.from.send(b, numbered(i));
   for (auto& each : f.from.flush(f.now))
     CHECK(f.to.receive(a, std::move(each.what), f.now).empty());
-  CHECK(f.to.receive(a, std::move(first), f.now).size() == 1000);
+  CHECK(f.to.receive(a, std::move(first), f.now).size() == 4000);
   while (f.from.kept() > 0) {
     f.now += 20ms;
     for (auto& each : f.to.flush(f.now))
