@@ -31,7 +31,7 @@ struct node_id {
 
 /// Names a view; later views of a member have greater ids.
 struct view_id {
-  std::uint64_t number = 0; ///< usually the Unix time of its proposal in ms, or more
+  std::uint64_t number = 0; ///< usually its Unix time in ms, or more
   node_id proposer;
 
   // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it compares with
