@@ -543,7 +543,8 @@ void measure_pause(std::size_t names) {
     owners.push_back(all.system().spawn([](caf::event_based_actor*) {
       return caf::behavior{[](std::int32_t) {}};
     }));
-    if (!r.register_name(numbered("n", i), owners.back()))
+    if (!r.register_name(numbered("n", static_cast<std::int64_t>(i)),
+                         owners.back()))
       throw std::runtime_error("a name was not registered");
   }
   std::atomic<bool> stop{false};

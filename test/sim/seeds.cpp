@@ -43,7 +43,7 @@ std::vector<std::uint64_t> seeds() {
 } // namespace
 
 TEST_CASE("a seed decides a run") {
-  for (const std::uint64_t seed : {3, 4}) {
+  for (const std::uint64_t seed : {3u, 4u}) {
     const auto once = sim::run_storm(seed), again = sim::run_storm(seed);
     CHECK(once.messages == again.messages);
     CHECK(once.grants == again.grants);
