@@ -42,6 +42,8 @@ constexpr std::size_t longest_name = 255;
 constexpr std::size_t longest_reason = 1000;
 /// What both ends say of a link that was ended on request.
 constexpr const char* is_apart = "disconnected on request";
+/// When this node has written nothing for so long, the cores may be asleep.
+constexpr auto core_sleeps_after = 200us;
 /// Of longer messages a socket with a small buffer may take a part only.
 constexpr std::size_t most_past_broker = 4 * 1024;
 /// So many refused nodes are known, to say of each once why.
@@ -144,7 +146,11 @@ public:
   /// Thread-safe.
   void send(const link& over, const cluster::message& what) const {
     auto text = encode(what);
-    auto way = asks(what) ? nullptr : over.past_broker->get();
+    const auto now = table::precise_now();
+    const bool others_sleep = now - wrote_at_.load(std::memory_order_relaxed)
+                              >= core_sleeps_after;
+    auto way = others_sleep && asks(what) ? nullptr : over.past_broker->get();
+    wrote_at_.store(now, std::memory_order_relaxed);
     if (way != nullptr && text.size() > most_past_broker) {
       way->leave_to_broker();
       way = nullptr;
@@ -799,6 +805,7 @@ private:
   bool probed_ = false;
   bool is_open_ = false;
   std::atomic<core::instant> wake_ = core::instant{};
+  mutable std::atomic<core::instant> wrote_at_ = core::instant{};
   endpoint_notes notes_;
 };
 
