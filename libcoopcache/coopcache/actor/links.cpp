@@ -147,14 +147,13 @@ public:
   void send(const link& over, const cluster::message& what) const {
     auto text = encode(what);
     const auto now = table::precise_now();
-    const bool others_sleep = now - wrote_at_.load(std::memory_order_relaxed)
-                              >= core_sleeps_after;
-    auto way = others_sleep && asks(what) ? nullptr : over.past_broker->get();
-    wrote_at_.store(now, std::memory_order_relaxed);
-    if (way != nullptr && text.size() > most_past_broker) {
+    const auto idle = now - wrote_at_.exchange(now, std::memory_order_relaxed);
+    const bool is_large = text.size() > most_past_broker;
+    auto way = over.past_broker->get();
+    if (way != nullptr && is_large)
       way->leave_to_broker();
+    if (is_large || (idle >= core_sleeps_after && asks(what)))
       way = nullptr;
-    }
     if (way == nullptr
         || !way->write(to_wire(sys_, port_, over.to->id(),
                                caf::make_message(caf::forward_atom_v, text))))

@@ -98,16 +98,20 @@ void membership::lose(peers::iterator who, bool dead, core::instant now) {
   if (dead)
     note_dead(id);
   peers_.erase(who);
+  note_loss();
+  beat_due_ = true;
+}
+
+// Other news may wait for more of their kind.
+void membership::note_loss() noexcept {
   is_stale_ = true;
   computed_at_ = {};
-  beat_due_ = true;
 }
 
 // A view that waits until its permission has run out need not wait any more.
 void membership::note_dead(const core::node_id& id) {
   dead_.insert(id);
-  is_stale_ = true;
-  computed_at_ = {}; // a loss does not wait
+  note_loss();
   if (proposal_ && installed_.has(id) && !proposal_->next.has(id))
     proposal_.reset();
 }

@@ -200,6 +200,7 @@ private:
   void note_time(core::instant now);
   void note_number(std::uint64_t number) noexcept;
   void lose(peers::iterator who, bool dead, core::instant now);
+  void note_loss() noexcept;
   void note_dead(const core::node_id& id);
   void lose_the_silent(core::instant now, effects& out);
   void forget_old_losses(core::instant now);

@@ -108,10 +108,9 @@ bool membership::is_whole(const core::node_id& who) const {
 // broken, views could follow each other for ever.
 bool membership::stays(const core::node_id& who,
                        const std::vector<core::node_id>& next) const {
-  const auto at = peers_.find(who);
-  const auto& own = at == peers_.end() ? installed_.members
-                                       : at->second.last.installed.members;
-  return is_worse(next, own) && is_whole(who);
+  const auto* const said = beat_of(who);
+  const auto& own = said == nullptr ? installed_ : said->installed;
+  return is_worse(next, own.members) && is_whole(who);
 }
 
 // The component without those who would not join it.

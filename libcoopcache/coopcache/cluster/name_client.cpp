@@ -202,12 +202,12 @@ void name_client::note_applied(const std::string& name,
 void name_client::on(const core::node_id& home, const name_update& what,
                      wishes& out) {
   heard_[home] = what.record.version;
-  if (what.record.owner.actor == 0)
-    gone_.erase(what.name);
-  if (what.record.owner.actor != 0)
+  if (what.record.owner.actor != 0) {
     set(what.name, what.record, what.cause, out);
-  else
+  } else {
+    gone_.erase(what.name);
     unset(what.name, what.record.version, what.cause, out);
+  }
   out.send(home, name_ack{what.name, what.record.version});
   ask_again(&what.name, out);
 }
