@@ -64,6 +64,14 @@ struct host {
   coopcache::registry registry = n.registry();
 };
 
+/// Of a node that others can be linked to.
+config listening(const std::string& name) {
+  config result;
+  result.node.name = name;
+  result.node.listen = "127.0.0.1:0";
+  return result;
+}
+
 errc code_of(const status& s) {
   REQUIRE_FALSE(s);
   return s.error().code;
@@ -871,9 +879,7 @@ TEST_CASE("everything can be had by message, and the sender is the holder") {
 TEST_CASE("a sink that hangs holds nobody up") {
   static gate hold; // a thread of the log is left at it
   const auto cfg = [](const std::string& name) {
-    config result;
-    result.node.name = name;
-    result.node.listen = "127.0.0.1:0";
+    auto result = listening(name);
     result.cluster.failure_detection = 1s;
     return result;
   };
@@ -899,13 +905,7 @@ TEST_CASE("a sink that hangs holds nobody up") {
 
 TEST_CASE("peers come and go by message") {
   host h;
-  const auto started = [](const std::string& name) {
-    config cfg;
-    cfg.node.name = name;
-    cfg.node.listen = "127.0.0.1:0";
-    return node{cfg};
-  };
-  const node one = started("one"), two = started("two");
+  const node one{listening("one")}, two{listening("two")};
   const auto r = one.registry();
   REQUIRE(r.sync(10s));
   caf::scoped_actor self{h.sys};
@@ -966,13 +966,7 @@ TEST_CASE("peers come and go by message") {
 }
 
 TEST_CASE("messages of any size keep apart on a link, and nobody is expelled") {
-  const auto started = [](const std::string& name) {
-    config cfg;
-    cfg.node.name = name;
-    cfg.node.listen = "127.0.0.1:0";
-    return node{cfg};
-  };
-  const node one = started("one"), two = started("two");
+  const node one{listening("one")}, two{listening("two")};
   const auto from = one.registry(), to = two.registry();
   REQUIRE(from.add_peer(to.endpoint()));
   REQUIRE(eventually([&] { return to.info().members.size() == 2; }));

@@ -15,6 +15,22 @@ using namespace coopcache;
 using namespace coopcache::sim;
 using namespace std::chrono_literals;
 
+namespace {
+
+/// Whether each gets the lock in turn, so soon after it was given back.
+void check_handed_down(cluster_of& c, std::uint64_t holder,
+                       const std::vector<std::uint64_t>& waiting,
+                       nanos within) {
+  for (const auto next : waiting) {
+    c.unlock(holder);
+    c.w.run_for(within);
+    CHECK(c.got(next));
+    holder = next;
+  }
+}
+
+} // namespace
+
 TEST_CASE("an uncontended lock costs one round trip, at the home none") {
   for (const auto n : sizes{1, 3, 8}) {
     cluster_of c{n};
@@ -41,13 +57,7 @@ TEST_CASE("waiters are granted in the order in which they came") {
   for (std::size_t i = 0; i < 12; ++i) {
     waiting.push_back(c.quiet_lock(i % 4, "r"));
   }
-  auto holder = first;
-  for (const auto next : waiting) {
-    c.unlock(holder);
-    c.w.run_for(3ms);
-    CHECK(c.got(next));
-    holder = next;
-  }
+  check_handed_down(c, first, waiting, 3ms);
 }
 
 TEST_CASE("the next waiter has a lock one trip after it was given back") {
@@ -209,12 +219,7 @@ TEST_CASE("the order of waiters outlives their home") {
   c.w.crash(3);
   c.w.run_for(50ms);
   CHECK(c.lost.empty());
-  for (const auto next : waiting) {
-    c.unlock(holder);
-    c.w.run_for(5ms);
-    CHECK(c.got(next));
-    holder = next;
-  }
+  check_handed_down(c, holder, waiting, 5ms);
 }
 
 TEST_CASE("when a holder's node is killed the next waiter has it in 20 ms") {

@@ -19,6 +19,33 @@ using namespace coopcache;
 using namespace coopcache::sim;
 using namespace std::chrono_literals;
 
+namespace {
+
+/// An actor of node 1 replaces one of node 2, and of the others only node 0 has
+/// heard of it from the home, which is node 3.
+struct replaced {
+  std::string name;
+  std::uint64_t one; ///< the registration that is replaced
+  std::uint64_t two;
+};
+
+replaced uncertain_replace(cluster_of& c, nanos within = 1h) {
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  replaced made{c.resource_at(3), 0, 0};
+  made.one = c.put(2, made.name);
+  c.w.run_for(100ms);
+  REQUIRE(c.got(made.one));
+  c.w.cut(3, 1);
+  c.w.cut(3, 2);
+  made.two = c.put(1, made.name, "", true, within);
+  c.w.run_for(4ms);
+  REQUIRE(c.owner(0, made.name) == made.two);
+  REQUIRE(c.owner(2, made.name) == made.one);
+  return made;
+}
+
+} // namespace
+
 TEST_CASE("two full halves have the same names, and one holder, in 300 ms") {
   constexpr std::uint64_t count = 50;
   cluster_of c{6};
@@ -531,17 +558,7 @@ TEST_CASE("who was replaced, and has not heard of it, does not clash") {
 
 TEST_CASE("a member that alone has heard of a change does not keep it") {
   cluster_of c{4};
-  c.w.change_weather({1ms, 1ms, 0, false, 0});
-  const auto name = c.resource_at(3);
-  const auto one = c.put(2, name);
-  c.w.run_for(100ms);
-  REQUIRE(c.got(one));
-  c.w.cut(3, 1);
-  c.w.cut(3, 2);
-  const auto two = c.put(1, name, "", true, 3ms);
-  c.w.run_for(4ms);
-  REQUIRE(c.owner(0, name) == two);
-  REQUIRE(c.owner(2, name) == one);
+  const auto [name, one, two] = uncertain_replace(c, 3ms);
   c.w.crash(3);
   c.w.run_for(5s);
   for (const auto i : sizes{0, 1, 2}) {
@@ -651,17 +668,7 @@ TEST_CASE("who ends while versions are told anew is not seen again") {
 
 TEST_CASE("a replace that was removed before it was certain has happened") {
   cluster_of c{4};
-  c.w.change_weather({1ms, 1ms, 0, false, 0});
-  const auto name = c.resource_at(3);
-  const auto one = c.put(2, name);
-  c.w.run_for(100ms);
-  REQUIRE(c.got(one));
-  c.w.cut(3, 1);
-  c.w.cut(3, 2);
-  const auto two = c.put(1, name, "", true);
-  c.w.run_for(4ms);
-  REQUIRE(c.owner(0, name) == two);
-  REQUIRE(c.owner(2, name) == one);
+  const auto [name, one, two] = uncertain_replace(c);
   const auto removal = ++c.last;
   c.w.remove(0, removal, name);
   c.w.run_for(2ms);

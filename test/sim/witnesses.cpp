@@ -21,6 +21,18 @@ std::string name_of(const world& w, std::size_t node) {
   return core::to_string(w.nodes()[node].id);
 }
 
+/// Calls `f(view, body)` for each body that `what` sends.
+template <class F>
+void each_body(const cluster::effect& what, F f) {
+  const auto* const sent = std::get_if<cluster::send_message>(&what);
+  const auto* const p = sent == nullptr
+                          ? nullptr
+                          : std::get_if<cluster::packet>(&sent->what);
+  if (p != nullptr)
+    for (const auto& one : p->bodies)
+      f(p->view, one);
+}
+
 } // namespace
 
 // -- membership ---------------------------------------------------------------
@@ -118,7 +130,6 @@ cluster::unlocked lock_witness::give_back(std::uint64_t request) {
 void lock_witness::lost(std::uint64_t request) {
   auto mine = holds_.extract(request);
   require(!mine.empty(), "lost, and was not held");
-  mine.mapped().is_lost = true;
   if (mine.mapped().wish.is_told)
     mine.mapped().count = mine.mapped().handles;
   if (mine.mapped().count > 0)
@@ -150,29 +161,20 @@ void lock_witness::planned(const world& w, std::size_t node,
     if (const auto& all_holders = table.find(resource)->holders;
         !all_holders.empty())
       after_[node].emplace(resource, all_holders.front().requester);
-  for (const auto& what : all) {
-    const auto* const sent = std::get_if<cluster::send_message>(&what);
-    const auto* const p = sent == nullptr
-                            ? nullptr
-                            : std::get_if<cluster::packet>(&sent->what);
-    if (p == nullptr)
-      continue;
-    for (const auto& one : p->bodies)
+  for (const auto& what : all)
+    each_body(what, [this](const core::view_id&, const cluster::body& one) {
       if (const auto* const r = std::get_if<cluster::lock_revoked>(&one))
         revoked_.insert(r->seq);
-  }
+    });
 }
 
 void lock_witness::acted(const world& w, std::size_t node,
                          const cluster::effect& what) {
-  if (const auto* const sent = std::get_if<cluster::send_message>(&what)) {
-    const auto* const p = std::get_if<cluster::packet>(&sent->what);
-    if (p == nullptr)
-      return;
-    for (const auto& one : p->bodies)
-      if (const auto* const g = std::get_if<cluster::lock_granted>(&one))
-        granting(w, node, g->seq, g->token);
-  } else if (const auto* const a = std::get_if<cluster::lock_answer>(&what)) {
+  each_body(what, [&](const core::view_id&, const cluster::body& one) {
+    if (const auto* const g = std::get_if<cluster::lock_granted>(&one))
+      granting(w, node, g->seq, g->token);
+  });
+  if (const auto* const a = std::get_if<cluster::lock_answer>(&what)) {
     const auto at = open_.find(a->request);
     require(at != open_.end(), "a lock wish was answered twice");
     if (a->how == cluster::verdict::done)
@@ -377,21 +379,16 @@ void name_witness::removing(const world& w, std::size_t node,
 }
 
 void name_witness::planned(const cluster::registry::effects& all) {
-  for (const auto& what : all) {
-    const auto* const sent = std::get_if<cluster::send_message>(&what);
-    const auto* const p = sent == nullptr
-                            ? nullptr
-                            : std::get_if<cluster::packet>(&sent->what);
-    if (p == nullptr)
-      continue;
-    for (const auto& one : p->bodies)
-      if (const auto* const u = std::get_if<cluster::name_update>(&one)) {
-        if (u->record.owner.actor != 0)
-          told_last_[{p->view, u->name}] = u->record.op;
-        else if (u->cause != cluster::name_cause::request)
-          unwon_.emplace(p->view, u->name);
-      }
-  }
+  for (const auto& what : all)
+    each_body(what, [this](const core::view_id& in, const cluster::body& one) {
+      const auto* const u = std::get_if<cluster::name_update>(&one);
+      if (u == nullptr)
+        return;
+      if (u->record.owner.actor != 0)
+        told_last_[{in, u->name}] = u->record.op;
+      else if (u->cause != cluster::name_cause::request)
+        unwon_.emplace(in, u->name);
+    });
 }
 
 void name_witness::owner_gone(std::uint64_t actor) {

@@ -76,7 +76,6 @@ public:
     std::uint64_t token;
     std::uint64_t count = 1;   ///< times that it was locked
     std::uint64_t handles = 0; ///< of these by handle
-    bool is_lost = false;
   };
 
   /// What the client has to give back next, or null: the oldest.
