@@ -33,14 +33,20 @@ TEST_CASE("a replica takes newer versions only") {
 TEST_CASE("a digest tells names, versions and numbers apart, in any order") {
   core::names_digest one;
   core::names_digest other;
-  one.add("a", 1);
-  one.add("b", 2);
-  other.add("b", 2);
+  one.add(core::digest_of("a", record(1, 5)));
+  one.add(core::digest_of("b", record(2, 6)));
+  other.add(core::digest_of("b", record(2, 6)));
   CHECK(one != other);
-  other.add("a", 1);
+  other.add(core::digest_of("a", record(1, 5)));
   CHECK(one == other);
   core::names_digest swapped;
-  swapped.add("a", 2);
-  swapped.add("b", 1);
+  swapped.add(core::digest_of("a", record(2, 6)));
+  swapped.add(core::digest_of("b", record(1, 5)));
   CHECK(swapped != one);
+  auto registered_anew = record(2, 6);
+  registered_anew.op = 1;
+  core::names_digest later;
+  later.add(core::digest_of("a", record(1, 5)));
+  later.add(core::digest_of("b", registered_anew));
+  CHECK(later != one);
 }

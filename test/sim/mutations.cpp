@@ -64,6 +64,14 @@ void keep_it_from_the_loser(cluster::body& one) {
     c->overtaken.clear();
 }
 
+/// As if the sender had no names.
+void keep_names_from_homes(cluster::body& one) {
+  if (std::holds_alternative<cluster::name_claim>(one))
+    one = nothing;
+  else if (auto* const end = std::get_if<cluster::names_end>(&one))
+    end->told = true;
+}
+
 /// Claims come after the sender has said that there are no more.
 void end_claims_early(const core::node_id&, const core::node_id&,
                       cluster::message& what) {
@@ -141,7 +149,11 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
     {"a lock is shared, and handed on all the same", "granted to two", 50,
      share_and_hand_on},
     {"names are not told to a new home", "has lost", 20,
+     each_body(keep_names_from_homes)},
+    {"a home that knows less is told no more", "has lost", 100,
      lose<name_claim>(always)},
+    {"a home does not get what it wants", "is not synced", 300,
+     lose<names_wanted>(always), 30},
     {"a member skips a change of a name", "has lost", 20,
      change<name_update>([i = 0u](auto& u) mutable {
        if (++i % 100 == 0)

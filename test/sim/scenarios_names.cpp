@@ -29,6 +29,39 @@ struct replaced {
   std::uint64_t two;
 };
 
+/// What is said about names from now on.
+struct traffic {
+  using counts = std::map<std::size_t, std::size_t>; ///< by receiver
+
+  explicit traffic(cluster_of& c) {
+    c.w.tamper = [this, &c](const auto&, const auto& to, const auto& what) {
+      if (const auto* const p = std::get_if<cluster::packet>(&what))
+        for (const auto& one : p->bodies)
+          note(c.w.index_of(to), one);
+    };
+  }
+
+  void clear() {
+    claims.clear();
+    states.clear();
+    wanted = 0;
+  }
+
+  counts claims;
+  counts states;
+  std::size_t wanted = 0;
+
+private:
+  void note(std::size_t to, const cluster::body& what) {
+    if (std::holds_alternative<cluster::name_claim>(what))
+      ++claims[to];
+    else if (std::holds_alternative<cluster::name_state>(what))
+      ++states[to];
+    else if (std::holds_alternative<cluster::names_wanted>(what))
+      ++wanted;
+  }
+};
+
 replaced uncertain_replace(cluster_of& c, nanos within = 1h) {
   c.w.change_weather({1ms, 1ms, 0, false, 0});
   replaced made{c.resource_at(3), 0, 0};
@@ -89,6 +122,87 @@ TEST_CASE("two full halves have the same names, and one holder, in 300 ms") {
   const auto took = c.time_until(agree);
   REQUIRE(took);
   CHECK(*took <= 300ms);
+}
+
+TEST_CASE("a view change tells of names only what somebody does not know") {
+  constexpr std::uint64_t count = 100;
+  cluster_of c{4};
+  for (std::uint64_t i = 0; i < count; ++i)
+    c.put(i % 3, numbered("n", i));
+  c.w.run_for(100ms);
+  traffic seen{c};
+  const auto all_have = [&](const sizes& nodes) {
+    for (std::uint64_t i = 0; i < count; ++i)
+      for (const auto node : nodes)
+        if (c.owner(node, numbered("n", i)) != i + 1)
+          return false;
+    return true;
+  };
+  SUBCASE("a death: nothing") {
+    c.w.crash(3);
+    c.w.run_for(1s);
+    REQUIRE(c.members(0) == "012");
+    CHECK(seen.claims.empty());
+    CHECK(seen.states.empty());
+    CHECK(all_have({0, 1, 2}));
+  }
+  SUBCASE("a newcomer: to it what it is the home of, and it all names") {
+    const auto fresh = c.w.add_node();
+    c.w.run_for(1s);
+    REQUIRE(c.all_in_one());
+    std::size_t here = 0;
+    for (std::uint64_t i = 0; i < count; ++i)
+      here += c.home(numbered("n", i)) == fresh ? 1 : 0;
+    CHECK(here > 0);
+    CHECK(seen.claims == traffic::counts{{fresh, here}});
+    CHECK(seen.states == traffic::counts{{fresh, count - here}});
+    CHECK(all_have({0, 1, 2, 3, fresh}));
+  }
+  SUBCASE("a heal: what the others' homes do not know") {
+    c.w.cut(3, 0);
+    c.w.cut(3, 1);
+    c.w.cut(3, 2);
+    c.put(3, "apart");
+    c.w.run_for(5s);
+    REQUIRE(c.members(0) == "012");
+    seen.clear();
+    c.w.heal_network();
+    REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    c.w.run_for(1s);
+    CHECK(all_have({0, 1, 2, 3}));
+    CHECK(c.owner(0, "apart") == count + 1);
+    for (const auto node : sizes{0, 1, 2})
+      CHECK(seen.claims[node] <= 1);
+  }
+  CHECK(seen.wanted == 0);
+}
+
+TEST_CASE("a home that has missed a change is told of it by the owner's node") {
+  cluster_of c{4};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  // The home of a name dies when of the others only its owner's node has heard.
+  constexpr std::size_t owner = 0, home = 3;
+  std::string name;
+  for (std::uint64_t i = 0; name.empty(); ++i) {
+    const auto one = numbered("n", i);
+    auto rest = c.view(0);
+    std::erase(rest.members, c.w.nodes()[home].id);
+    const auto next = c.w.index_of(core::homes{rest}.of(one));
+    if (c.home(one) == home && next != owner)
+      name = one;
+  }
+  traffic seen{c};
+  c.w.cut(home, 1);
+  c.w.cut(home, 2);
+  const auto request = c.put(owner, name);
+  c.w.run_for(3ms);
+  REQUIRE(c.owner(owner, name) == request);
+  REQUIRE(c.owner(1, name) == 0);
+  c.w.crash(home);
+  REQUIRE(c.time_until([&] { return c.got(request); }));
+  for (const std::size_t node : {0, 1, 2})
+    CHECK(c.owner(node, name) == request);
+  CHECK(seen.wanted == 1);
 }
 
 TEST_CASE("who dies in the middle of a change leaves it done or undone") {

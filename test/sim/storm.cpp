@@ -539,6 +539,10 @@ std::string text(const cluster::body& b) {
                + (x.done ? " done" : " no");
       else if constexpr (std::is_same_v<type, cluster::claims_end>)
         return "claims_end";
+      else if constexpr (std::is_same_v<type, cluster::names_end>)
+        return x.told ? "names_end" : "names_known";
+      else if constexpr (std::is_same_v<type, cluster::names_wanted>)
+        return "names_wanted";
       else if constexpr (std::is_same_v<type, cluster::states_end>)
         return x.same ? "states_same" : "states_end";
       else

@@ -215,7 +215,17 @@ bool inspect(Inspector& f, name_claim& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, claims_end& x) {
-  return f.apply(x.lineage) && f.apply(x.names);
+  return f.apply(x.lineage);
+}
+
+template <class Inspector>
+bool inspect(Inspector& f, names_end& x) {
+  return f.apply(x.has) && f.apply(x.own) && f.apply(x.told);
+}
+
+template <class Inspector>
+bool inspect(Inspector&, names_wanted&) {
+  return true;
 }
 
 template <class Inspector>

@@ -248,7 +248,7 @@ struct name_gone {
 
 // -- after a view change ------------------------------------------------------
 
-/// Tells a new home of a name whose owner lives on the sender's node.
+/// Tells a home of a name whose owner lives on the sender's node.
 struct name_claim {
   std::string name;
   core::name_record record;
@@ -256,13 +256,26 @@ struct name_claim {
   friend bool operator==(const name_claim&, const name_claim&) = default;
 };
 
-/// The sender has told this home all.
+/// The sender has told this home of all its locks.
 struct claims_end {
   /// Who says the same has been in the same views; 0: in none.
   std::uint64_t lineage = 0;
-  core::names_digest names; ///< of the sender's replica, the home's names only
 
   friend bool operator==(const claims_end&, const claims_end&) = default;
+};
+
+/// The sender has told this home of its names, or expects it to know them.
+struct names_end {
+  core::names_digest has; ///< the home's names in the sender's replica
+  core::names_digest own; ///< those of them that the sender may claim
+  bool told = false;      ///< it has claimed them
+
+  friend bool operator==(const names_end&, const names_end&) = default;
+};
+
+/// The sender, a home, does not know what the receiver expects it to.
+struct names_wanted {
+  friend bool operator==(const names_wanted&, const names_wanted&) = default;
 };
 
 /// One name of the home's, to be set in the replica.
@@ -290,7 +303,8 @@ using body = std::variant<
   lock_request, lock_claim, lock_release, lock_queued, lock_granted, lock_next,
   lock_taken, lock_keep, lock_kept, lock_refused, lock_revoked, lock_check,
   lock_checked, name_request, name_cancel, name_reply, name_update, name_ack,
-  name_gone, name_claim, claims_end, name_state, states_end, states_ack>;
+  name_gone, name_claim, claims_end, names_end, names_wanted, name_state,
+  states_end, states_ack>;
 
 /// Bodies in one packet; one that claims to have more is not believed.
 inline constexpr std::size_t most_in_packet = 1000;

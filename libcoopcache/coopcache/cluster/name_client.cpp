@@ -1,6 +1,7 @@
 #include "coopcache/cluster/name_client.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace coopcache::cluster {
 
@@ -255,22 +256,62 @@ void name_client::on(const name_reply& what,
 void name_client::enter(const core::view& current, wishes& out) {
   if (synced())
     out.effects.emplace_back(names_synced{false});
-  view_ = current;
+  const auto before = std::exchange(view_, current);
   homes_ = core::homes{current};
+  here_.clear();
   told_.clear();
   gone_.clear();
   heard_.clear();
   doubtful_.clear(); // all are asked for again
   untold_ = {current.members.begin(), current.members.end()};
+  const auto& members = view_.members;
+  std::vector<names_end> ends(members.size());
+  // Each member of the last view has a replica with these names, most likely.
+  for (std::size_t i = 0; i < members.size(); ++i)
+    ends[i].told = !before.has(members[i]);
   std::vector<std::string> lost;
   for (const auto& [name, record] : replica_.all()) {
-    if (!view_.has(record.owner.node))
+    if (!view_.has(record.owner.node)) {
       lost.push_back(name);
-    else if (record.owner.node == self_)
-      out.send(homes_.of(name), name_claim{name, record});
+      continue;
+    }
+    const auto home = homes_.index_of(name);
+    if (members[home] == self_)
+      here_[record.owner.node].push_back({name, record});
+    tell(members[home], name, record, ends[home], out);
   }
   for (const auto& name : lost)
     unset(name, ~std::uint64_t{0}, name_cause::request, out);
+  for (std::size_t i = 0; i < members.size(); ++i)
+    out.send(members[i], ends[i]);
+}
+
+void name_client::tell(const core::node_id& home, const std::string& name,
+                       const core::name_record& record, names_end& with,
+                       wishes& out) const {
+  const auto digest = core::digest_of(name, record);
+  with.has.add(digest);
+  if (record.owner.node != self_)
+    return;
+  with.own.add(digest);
+  if (with.told)
+    out.send(home, name_claim{name, record});
+}
+
+void name_client::on(const core::node_id& home, const names_wanted&,
+                     wishes& out) {
+  names_end end;
+  end.told = true;
+  for (const auto& [name, record] : replica_.all())
+    if (homes_.of(name) == home)
+      tell(home, name, record, end, out);
+  out.send(home, end);
+}
+
+std::vector<name_claim> name_client::take_claims(const core::node_id& member) {
+  const auto at = here_.find(member);
+  return at == here_.end() ? std::vector<name_claim>{}
+                           : std::exchange(at->second, {});
 }
 
 // What a request has put into the replica, if it is still there.
@@ -300,13 +341,6 @@ void name_client::repeat(wishes& out) {
       ++at;
     }
   }
-}
-
-std::map<core::node_id, core::names_digest> name_client::digests() const {
-  std::map<core::node_id, core::names_digest> result;
-  for (const auto& [name, record] : replica_.all())
-    result[homes_.of(name)].add(name, record.version);
-  return result;
 }
 
 void name_client::give_up(wishes& out) {

@@ -56,12 +56,12 @@ public:
   /// An actor of this node has ended: its names go.
   void owner_gone(std::uint64_t actor, wishes& out);
 
-  /// Drops the names of who is no member, and tells the new homes of those of
-  /// this node.
+  /// Drops the names of who is no member, and tells homes that may not know it
+  /// of those of this node.
   void enter(const core::view& current, wishes& out);
 
-  /// Repeats to the new homes what is not answered. To be called when the
-  /// claims of all parts have been sent.
+  /// Repeats to the new homes what is not answered. To be called when all
+  /// claims have been sent.
   void repeat(wishes& out);
 
   /// Ends all wishes: the node leaves.
@@ -77,6 +77,9 @@ public:
   /// There is a link to another node: its actors may have their names still.
   void linked(wishes& out);
 
+  /// A home does not know what this node has left out.
+  void on(const core::node_id& home, const names_wanted& what, wishes& out);
+
   void on(const core::node_id& home, const name_state& what);
   void on(const core::node_id& home, const states_end& what, wishes& out);
 
@@ -85,9 +88,10 @@ public:
 
   [[nodiscard]] core::instant next_wake() const noexcept;
 
-  /// What each home has to have of the names here, to be the same; a home
-  /// without names here is left out.
-  [[nodiscard]] std::map<core::node_id, core::names_digest> digests() const;
+  /// What a member would claim at this home, as far as this node knew when it
+  /// entered the view; once.
+  [[nodiscard]] std::vector<name_claim>
+  take_claims(const core::node_id& member);
 
   /// Whether all homes of this view have told their names.
   [[nodiscard]] bool synced() const noexcept {
@@ -127,6 +131,9 @@ private:
   void unset(const std::string& name, std::uint64_t up_to, name_cause cause,
              wishes& out);
   void ask_again(const std::string* name, wishes& out);
+  void tell(const core::node_id& home, const std::string& name,
+            const core::name_record& record, names_end& with,
+            wishes& out) const;
   void note_applied(const std::string& name, const core::name_record& record,
                     wishes& out);
   void disown(const std::string& name, std::uint64_t actor);
@@ -147,6 +154,8 @@ private:
   std::map<std::uint64_t, std::set<std::uint64_t>> asking_;
   std::set<std::uint64_t> alive_;    ///< actors here that wanted names
   std::set<std::uint64_t> doubtful_; ///< refused for the sake of nobody
+  /// Those whose home is this node, by owner's node, as the view began.
+  std::map<core::node_id, std::vector<name_claim>> here_;
   std::map<core::node_id, std::vector<name_state>> told_; ///< by home
   std::map<core::node_id, std::uint64_t> heard_;          ///< versions, by home
   /// By name: owners' nodes, and registrations; those that ended before the

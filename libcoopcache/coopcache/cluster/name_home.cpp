@@ -1,7 +1,9 @@
 #include "coopcache/cluster/name_home.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
+#include <utility>
 
 namespace coopcache::cluster {
 
@@ -25,23 +27,47 @@ void name_home::on(const core::node_id& from, const name_claim& what) {
   if (!expected_.contains(from) || what.record.owner.node != from
       || what.record.owner.actor == 0)
     return; // only a node itself knows of its actors
-  claims_[what.name].push_back(what.record);
+  claims_.push_back(what);
 }
 
-void name_home::claims_end(const core::node_id& from,
-                           const core::names_digest& has, core::instant now,
-                           wishes& out) {
-  digests_[from] = has;
+void name_home::on(const core::node_id& from, const names_end& what,
+                   std::vector<name_claim> known, core::instant now,
+                   wishes& out) {
+  if (!what.told) {
+    core::names_digest digest;
+    for (const auto& one : known)
+      digest.add(core::digest_of(one.name, one.record));
+    if (digest != what.own) {
+      out.send(from, names_wanted{});
+      return;
+    }
+    std::move(known.begin(), known.end(), std::back_inserter(claims_));
+  }
+  digests_[from] = what.has;
   if (expected_.erase(from) != 0 && expected_.empty())
     merge(now, out);
 }
 
 void name_home::merge(core::instant now, wishes& out) {
-  auto claims = std::move(claims_);
-  claims_.clear();
+  auto claims = std::exchange(claims_, {});
+  std::sort(claims.begin(), claims.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
   std::vector<dispute> clashes;
-  for (auto& [name, records] : claims)
-    settle(name, std::move(records), clashes);
+  for (auto at = claims.begin(); at != claims.end();) {
+    const auto next = std::find_if(at, claims.end(), [&](const auto& other) {
+      return other.name != at->name;
+    });
+    if (next - at == 1) {
+      names_.emplace_hint(names_.end(), std::move(at->name),
+                          std::move(at->record));
+    } else {
+      std::vector<core::name_record> records;
+      std::transform(at, next, std::back_inserter(records),
+                     [](auto& one) { return std::move(one.record); });
+      settle(at->name, std::move(records), clashes);
+    }
+    at = next;
+  }
   tell_states(!clashes.empty(), out);
   for (auto& one : clashes)
     if (needs_function(one))
@@ -83,7 +109,7 @@ void name_home::settle(const std::string& name,
 void name_home::tell_states(bool clash, wishes& out) {
   core::names_digest digest;
   for (const auto& [name, record] : names_)
-    digest.add(name, record.version);
+    digest.add(core::digest_of(name, record));
   const auto differs = [&](const auto& entry) {
     return entry.second.count != 0 && entry.second != digest;
   };

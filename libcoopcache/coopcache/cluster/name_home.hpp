@@ -24,8 +24,9 @@ enum class survivor : std::uint8_t { first, second, nobody };
 /// after the other for each name.
 ///
 /// A pure machine. With each view it begins empty; the owners' nodes tell it
-/// who has which name, it settles what clashes, tells the result to members
-/// that have something else, and only then carries out requests.
+/// who has which name, or that it is what this node's replica has; it settles
+/// what clashes, tells the result to members that have something else, and only
+/// then carries out requests.
 ///
 /// Invariants:
 /// 1. A request is answered only after every member of the view has applied it.
@@ -50,10 +51,9 @@ public:
   void on(const core::node_id& from, const name_ack& what, wishes& out);
   void on(const core::node_id& from, const states_ack& what, wishes& out);
 
-  /// All claims of `from` have come; `has` is what its replica holds of our
-  /// names.
-  void claims_end(const core::node_id& from, const core::names_digest& has,
-                  core::instant now, wishes& out);
+  /// `known` is what `from` claims as far as this node's replica knows.
+  void on(const core::node_id& from, const names_end& what,
+          std::vector<name_claim> known, core::instant now, wishes& out);
 
   /// The answer to `ask_resolver`; one that comes too late has no effect. One
   /// that comes after a view change counts if the same two still clash here.
@@ -153,7 +153,7 @@ private:
   std::set<core::node_id> expected_;       ///< have not told all claims
   std::set<core::node_id> unacknowledged_; ///< have not taken our names over
   std::map<core::node_id, core::names_digest> digests_;
-  std::map<std::string, std::vector<core::name_record>> claims_;
+  std::vector<name_claim> claims_;
   core::names::table names_; ///< what is, without what is disputed
   std::map<std::string, work> works_;
   std::deque<dispute> disputes_; ///< about the first one a resolver is asked

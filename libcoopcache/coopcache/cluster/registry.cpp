@@ -207,12 +207,11 @@ void registry::enter_view(const clocks& at) {
   lock_home_.enter(now);
   name_home_.enter(now);
   lock_client_.enter(now, self, wishes_);
+  for (const auto& id : now.members)
+    wishes_.send(id, claims_end{lock_client_.lineage()});
   name_client_.enter(now, wishes_);
   if (!has_majority())
     lock_client_.end_hasty(verdict::no_majority, wishes_);
-  auto digests = name_client_.digests();
-  for (const auto& id : now.members)
-    wishes_.send(id, claims_end{lock_client_.lineage(), digests[id]});
   name_client_.repeat(wishes_);
   work_off(at);
   auto waiting = std::move(early_);
@@ -256,11 +255,13 @@ void registry::dispatch(const core::node_id& from, const body& what,
         name_home_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, name_claim>) {
         name_home_.on(from, b);
+      } else if constexpr (is_one_of<type, names_end>) {
+        name_home_.on(from, b, name_client_.take_claims(from), at.now, wishes_);
       } else if constexpr (is_one_of<type, name_reply>) {
         name_client_.on(
           b, [this](const auto& id) { return membership_.is_linked(id); },
           wishes_);
-      } else if constexpr (is_one_of<type, name_gone, name_update,
+      } else if constexpr (is_one_of<type, name_gone, name_update, names_wanted,
                                      states_end>) {
         name_client_.on(from, b, wishes_);
       } else if constexpr (is_one_of<type, name_state>) {
@@ -269,7 +270,6 @@ void registry::dispatch(const core::node_id& from, const body& what,
         static_assert(is_one_of<type, claims_end>);
         lock_client_.claims_end(from, b.lineage, wishes_);
         lock_home_.claims_end(from, wishes_);
-        name_home_.claims_end(from, b.names, at.now, wishes_);
       }
     },
     what);

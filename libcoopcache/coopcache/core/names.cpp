@@ -4,9 +4,10 @@
 
 namespace coopcache::core {
 
-void names_digest::add(std::string_view name, std::uint64_t version) noexcept {
-  ++count;
-  sum += mixed(stable_hash(name) ^ mixed(version));
+names_digest digest_of(std::string_view name,
+                       const name_record& record) noexcept {
+  return {1,
+          mixed(stable_hash(name) ^ mixed(record.version ^ mixed(record.op)))};
 }
 
 const name_record* names::find(std::string_view name) const {

@@ -37,12 +37,19 @@ struct name_record {
 /// Tells two sets of names apart, in few bytes.
 struct names_digest {
   std::uint64_t count = 0;
-  std::uint64_t sum = 0; ///< of hashes of name and version
+  std::uint64_t sum = 0; ///< of hashes of names, versions and registrations
 
   friend bool operator==(const names_digest&, const names_digest&) = default;
 
-  void add(std::string_view name, std::uint64_t version) noexcept;
+  void add(const names_digest& other) noexcept {
+    count += other.count;
+    sum += other.sum;
+  }
 };
+
+/// Of one name.
+[[nodiscard]] names_digest digest_of(std::string_view name,
+                                     const name_record& record) noexcept;
 
 /// One node's replica of the cluster's names. A plain table, not thread-safe.
 ///

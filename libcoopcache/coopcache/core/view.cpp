@@ -41,18 +41,18 @@ homes::homes(const view& of) {
     members_.push_back({id, stable_hash(id.name)});
 }
 
-const node_id& homes::of(std::string_view resource) const noexcept {
+std::size_t homes::index_of(std::string_view resource) const noexcept {
   const auto key = stable_hash(resource);
-  const auto* best = &members_.front();
+  std::size_t best = 0;
   std::uint64_t best_weight = 0;
-  for (const auto& one : members_) {
-    const auto weight = mixed(key ^ one.hash);
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    const auto weight = mixed(key ^ members_[i].hash);
     if (weight > best_weight) {
-      best = &one;
+      best = i;
       best_weight = weight;
     }
   }
-  return best->id;
+  return best;
 }
 
 std::string to_string(const node_id& node) {

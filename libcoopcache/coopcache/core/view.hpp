@@ -15,6 +15,11 @@ struct node_id {
 
   // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it compares with
   friend auto operator<=>(const node_id&, const node_id&) = default;
+
+  /// The number first, which tells most of them apart.
+  friend bool operator==(const node_id& a, const node_id& b) noexcept {
+    return a.incarnation == b.incarnation && a.name == b.name;
+  }
 };
 
 /// Whether `a` goes before `b` in rank: the older one does, then the one with
@@ -64,7 +69,12 @@ public:
   }
 
   /// REQUIRES: a member.
-  [[nodiscard]] const node_id& of(std::string_view resource) const noexcept;
+  [[nodiscard]] const node_id& of(std::string_view resource) const noexcept {
+    return members_[index_of(resource)].id;
+  }
+
+  /// The same, as the position among the members of the view.
+  [[nodiscard]] std::size_t index_of(std::string_view resource) const noexcept;
 
 private:
   struct member {
