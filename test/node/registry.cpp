@@ -3,6 +3,7 @@
 #include "support.hpp"
 
 #include "coopcache/actor/compat.hpp"
+#include "coopcache/actor/directory.hpp"
 
 #include <caf/actor_companion.hpp>
 #include <caf/actor_registry.hpp>
@@ -154,6 +155,35 @@ TEST_CASE("who reads names without a pause does not hold up who changes them") {
     one.join();
   end(a);
   end(b);
+}
+
+TEST_CASE("a handle of a link that is lost is not found by who asks later") {
+  host h;
+  const auto first = caf::actor_cast<caf::strong_actor_ptr>(h.idle());
+  const auto second = caf::actor_cast<caf::strong_actor_ptr>(h.idle());
+  const core::name_owner owner{{"there", 1}, 1};
+  actor::directory d;
+  CHECK(d.owner_of("n").actor == 0);
+  CHECK(d.set("n", owner, nullptr).actor == 0);
+  CHECK(d.owner_of("n") == owner);
+  CHECK(d.find("n") == nullptr);
+  const auto before = d.epoch();
+  d.offer("n", {{"there", 1}, 2}, before, first); // it had another owner
+  CHECK(d.find("n") == nullptr);
+  d.offer("n", owner, before, first);
+  CHECK(d.find("n") == first);
+  d.forget_handles({"elsewhere", 1});
+  CHECK(d.find("n") == first);
+  d.forget_handles({"there", 1});
+  CHECK(d.find("n") == nullptr);
+  d.offer("n", owner, before, first); // made before the link was lost
+  CHECK(d.find("n") == nullptr);
+  d.offer("n", owner, d.epoch(), second);
+  CHECK(d.find("n") == second);
+  CHECK(d.set("n", {{"there", 1}, 2}, nullptr) == owner);
+  CHECK(d.find("n") == nullptr);
+  d.offer("m", owner, d.epoch(), first);
+  CHECK(d.find("m") == nullptr);
 }
 
 TEST_CASE("a name goes with its actor") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 namespace coopcache::actor {
 
@@ -24,16 +25,17 @@ std::vector<std::string> directory::names() const {
   return result;
 }
 
-std::vector<std::pair<std::string, core::name_owner>>
-directory::owned_by(const core::node_id& node) const {
-  std::vector<std::pair<std::string, core::name_owner>> result;
-  for (const auto& part : shards_) {
-    const std::shared_lock guard{part.mutex};
-    for (const auto& [name, one] : part.names)
-      if (one.owner.node == node)
-        result.emplace_back(name, one.owner);
+// The epoch first: what is offered in the old one is refused, or forgotten
+// here.
+void directory::forget_handles(const core::node_id& node) {
+  ++epoch_;
+  for (auto& part : shards_) {
+    std::vector<caf::strong_actor_ptr> last; // let go after the lock
+    const std::unique_lock guard{part.mutex};
+    for (auto& [name, one] : part.names)
+      if (one.handle != nullptr && one.owner.node == node)
+        last.push_back(std::exchange(one.handle, nullptr));
   }
-  return result;
 }
 
 } // namespace coopcache::actor

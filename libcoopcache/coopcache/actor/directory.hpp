@@ -5,6 +5,8 @@
 #include <caf/actor.hpp>
 
 #include <array>
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <pthread.h>
@@ -20,11 +22,14 @@ namespace coopcache::actor {
 /// The names of the cluster with handles of their owners, for readers of any
 /// thread: a look-up takes a shard's shared lock and copies a handle.
 ///
+/// A handle of another node's actor is made when somebody asks for it first:
+/// with each one CAF tells the other process that this one watches the actor.
+///
 /// Writers come first: however many read without a pause, a change is not held
 /// up. (`std::shared_mutex` lets readers come first.)
 class directory {
 public:
-  /// Null if there is no such name, or no way to its owner now.
+  /// Null if there is no such name, or nobody has made a handle yet.
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
     const auto& part = part_of(name);
     const std::shared_lock guard{part.mutex};
@@ -32,10 +37,28 @@ public:
     return at == part.names.end() ? nullptr : at->second.handle;
   }
 
-  [[nodiscard]] bool has(std::string_view name) const {
+  /// Nobody if there is no such name.
+  [[nodiscard]] core::name_owner owner_of(std::string_view name) const {
     const auto& part = part_of(name);
     const std::shared_lock guard{part.mutex};
-    return part.names.contains(name);
+    const auto at = part.names.find(name);
+    return at == part.names.end() ? core::name_owner{} : at->second.owner;
+  }
+
+  /// Tells times apart between which handles were forgotten.
+  [[nodiscard]] std::uint64_t epoch() const noexcept {
+    return epoch_;
+  }
+
+  /// Somebody has made a handle, in that epoch. It is of no use any more if
+  /// handles were forgotten since, or the name has another owner.
+  void offer(std::string_view name, const core::name_owner& owner,
+             std::uint64_t epoch, caf::strong_actor_ptr handle) {
+    auto& part = part_of(name);
+    const std::unique_lock guard{part.mutex};
+    const auto at = part.names.find(name);
+    if (epoch == epoch_ && at != part.names.end() && at->second.owner == owner)
+      at->second.handle.swap(handle); // the old one is let go after the lock
   }
 
   /// Sets a name, and returns who had it.
@@ -65,9 +88,8 @@ public:
   /// Every name, sorted.
   [[nodiscard]] std::vector<std::string> names() const;
 
-  /// The names whose owners live on `node`.
-  [[nodiscard]] std::vector<std::pair<std::string, core::name_owner>>
-  owned_by(const core::node_id& node) const;
+  /// Those of `node` lead nowhere any more, or there is a way again.
+  void forget_handles(const core::node_id& node);
 
 private:
   struct hash {
@@ -136,6 +158,7 @@ private:
   }
 
   std::array<shard, 16> shards_;
+  std::atomic<std::uint64_t> epoch_ = 0;
 };
 
 } // namespace coopcache::actor

@@ -167,7 +167,8 @@ public:
 
   /// Who has the name; null if nobody has, or there is no way to him now.
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
-    return names_.find(name);
+    auto known = names_.find(name);
+    return known != nullptr ? known : find_first(name);
   }
 
   /// Why `find` has found nothing; `was_synced` before that.
@@ -175,7 +176,7 @@ public:
 
   /// Whether somebody has the name, even if there is no way to him now.
   [[nodiscard]] bool is_taken(std::string_view name) const {
-    return names_.has(name);
+    return names_.owner_of(name).actor != 0;
   }
 
   /// Whether all homes of one view have told their names.
@@ -365,7 +366,9 @@ private:
   [[nodiscard]] core::instant due() const;
   void answer_syncs(const cluster::clocks& at);
   [[nodiscard]] bool is_in_sync(const cluster::clocks& at) const;
-  [[nodiscard]] caf::strong_actor_ptr handle_of(const core::name_owner& owner);
+  [[nodiscard]] caf::strong_actor_ptr find_first(std::string_view name) const;
+  [[nodiscard]] caf::strong_actor_ptr
+  handle_of(const core::name_owner& owner) const;
   void hold(caf::actor_id actor, const caf::strong_actor_ptr& handle);
   [[nodiscard]] caf::strong_actor_ptr release(caf::actor_id actor);
   bool publish(const caf::strong_actor_ptr& who);
@@ -387,7 +390,7 @@ private:
   const config cfg_;
   const log_function log_;
   const aside_function aside_;
-  directory names_;
+  mutable directory names_; ///< handles come when they are asked for
   std::atomic<bool> synced_{false};
   std::atomic<std::uint64_t> last_number_{0};
 

@@ -223,8 +223,9 @@ void registry_core::perform(const cluster::name_changed& what) {
   if (owner.actor == 0) {
     before = names_.erase(what.name);
   } else {
-    auto handle = handle_of(owner);
+    caf::strong_actor_ptr handle;
     if (owner.node == self_) {
+      handle = client_handle(owner.actor); // it may come after the deadline
       const std::lock_guard guard{tables_mutex_};
       hold(owner.actor, handle);
     }
@@ -364,16 +365,27 @@ void registry_core::perform(const cluster::names_synced& what) {
 
 // CAF's handles of a process do not outlive the connection to it.
 void registry_core::perform(const link_changed& what) {
-  for (const auto& [name, owner] : names_.owned_by(what.peer))
-    names_.set(name, owner, handle_of(owner));
+  names_.forget_handles(what.peer);
 }
 
-caf::strong_actor_ptr registry_core::handle_of(const core::name_owner& owner) {
+// A name of another node's that nobody has looked up since there is a link.
+caf::strong_actor_ptr registry_core::find_first(std::string_view name) const {
+  const auto epoch = names_.epoch();
+  const auto owner = names_.owner_of(name);
+  if (owner.actor == 0 || owner.node == self_)
+    return nullptr;
+  auto handle = handle_of(owner);
+  names_.offer(name, owner, epoch, handle);
+  return handle;
+}
+
+caf::strong_actor_ptr
+registry_core::handle_of(const core::name_owner& owner) const {
   if (owner.node != self_) {
     const auto [over, net] = way_to(owner.node);
     return net == nullptr ? nullptr : net->find(over.where, owner.actor);
   }
-  return client_handle(owner.actor); // it may come after the deadline
+  return client_handle(owner.actor);
 }
 
 // With `tables_mutex_`.
