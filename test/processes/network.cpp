@@ -229,8 +229,10 @@ TEST_CASE("while packets are lost a lock excludes, and nobody waits for ever") {
       CHECK(is == 40); // nobody has waited in vain
     MESSAGE(percent << " % lost: counted to " << is);
     CHECK(all[1].ask("register after exit") == "ok");
+    // A connection may be replaced now that was silent while packets were lost;
+    // a request that is on its way then is lost.
     for (std::size_t i = 0; i < all.size(); ++i)
-      CHECK(all[i].ask("ask after") == "at n1");
+      CHECK(within(5s, [&] { return all[i].ask("ask after") == "at n1"; }));
     CHECK(all[0].ask("unregister after") == "ok");
   }
   CHECK(expected > 40);
