@@ -190,6 +190,24 @@ TEST_CASE("a peer that is not there, or never answers, harms nobody") {
   }
 }
 
+TEST_CASE("a node waits for a silent peer no longer than it was told") {
+  // A peer that does not answer is given up after a second in any case.
+  using limits = std::vector<std::pair<std::string, std::string>>;
+  std::vector<std::chrono::milliseconds> took;
+  for (const auto& [limit, other] :
+       limits{{"200 ms", "silent"}, {"700 ms", "black hole"}}) {
+    cluster all{{.nodes = 2, .settings = "\"join_timeout\": \"" + limit + '"'}};
+    const silent_host peer{all.port(1), other != "silent"};
+    all.start(0);
+    all.await_ready(0);
+    took.push_back(all.await_view({0}));
+    MESSAGE(limit << ": " << took.back().count() << " ms");
+  }
+  CHECK(took[0] < 600ms);
+  CHECK(took[1] > 400ms); // it has begun before it was ready
+  CHECK(took[1] < 950ms);
+}
+
 TEST_CASE("a peer that is no node, or speaks another version, harms nobody") {
   const struct {
     std::string kind, trouble;
@@ -398,10 +416,15 @@ TEST_CASE("flapping leaves no growth") {
   cluster all{{.nodes = 3}};
   all.gather();
   const auto descriptors = [&] { return std::stoi(all[0].ask("descriptors")); };
+  const auto heap = [&] { return std::stol(all[0].ask("heap")); };
   int before = 0;
-  for (int round = 0; round < 16; ++round) {
-    if (round == 4)
+  long heap_before = 0;
+  constexpr int warm = 4, rounds = 16;
+  for (int round = 0; round < rounds; ++round) {
+    if (round == warm) {
       before = descriptors();
+      heap_before = heap();
+    }
     all.kill(1);
     all.start(1);
     all.await_ready(1);
@@ -409,4 +432,8 @@ TEST_CASE("flapping leaves no growth") {
   }
   all.await_view({0, 1, 2});
   CHECK(within(15s, [&] { return descriptors() <= before + 3; }));
+  const auto growth = [&] { return heap() - heap_before; };
+  CHECK(
+    within(15s, [&] { return growth() < (rounds - warm) * 1500; })); // bytes
+  MESSAGE("heap: " << growth() << " bytes more");
 }
