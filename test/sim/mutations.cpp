@@ -131,10 +131,10 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
   } table[] = {
     {"locks are not told to a new home", "granted to two", 20,
      lose<lock_claim>(always)},
-    {"waiters are not told to a new home", "somebody waits", 50,
+    {"waiters are not told to a new home", "who had asked before", 50,
      lose<lock_request>([](const auto& r) { return r.ticket != 0; })},
-    {"a waiter is dropped", "somebody waits", 20, lose<lock_request>(some(10))},
-    {"a release is dropped", "somebody waits", 20,
+    {"a waiter is dropped", "somebody", 20, lose<lock_request>(some(10))},
+    {"a release is dropped", "a hand-over took too long", 50,
      lose<lock_release>(some(10))},
     {"the loser at a heal is not told", "two hold", 50,
      each_body(keep_it_from_the_loser)},
@@ -161,6 +161,9 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
      })},
     {"replicas are not repaired", "does not find", 100,
      change<states_end>([](auto& s) { s.same = true; })},
+    {"waiters are told tickets that turn the order round",
+     "who had asked before", 100,
+     change<lock_queued>([](auto& q) { q.ticket = ~q.ticket; })},
     {"a ticket is made up", "overtaken", 50, change<lock_request>([](auto& r) {
        if (r.ticket != 0)
          r.ticket = r.ticket % 7 + 1;

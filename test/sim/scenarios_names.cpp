@@ -200,7 +200,7 @@ TEST_CASE("a home that has missed a change is told of it by the owner's node") {
   REQUIRE(c.owner(1, name) == 0);
   c.w.crash(home);
   REQUIRE(c.time_until([&] { return c.got(request); }));
-  for (const std::size_t node : {0, 1, 2})
+  for (const auto node : sizes{0, 1, 2})
     CHECK(c.owner(node, name) == request);
   CHECK(seen.wanted == 1);
 }

@@ -69,6 +69,7 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
       all.clashes += one.clashes;
       all.views += one.views;
       all.messages += one.messages;
+      all.hand_overs += one.hand_overs;
     } catch (const std::exception& broken) {
       FAIL_CHECK("seed " << seed << ": " << std::string{broken.what()}
                          << " (COOPCACHE_TRACE=1 tells all that happens)");
@@ -77,9 +78,11 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
   MESSAGE(run.size() << " seeds: " << all.grants << " grants, " << all.lost
                      << " lost, " << all.registrations << " registrations, "
                      << all.clashes << " clashes, " << all.views << " views, "
-                     << all.messages << " messages");
+                     << all.messages << " messages, " << all.hand_overs
+                     << " hand-overs timed");
   // A storm in which nothing happens would prove nothing.
   CHECK(all.grants > 50 * run.size());
   CHECK(all.registrations > 50 * run.size());
   CHECK(all.views > 3 * run.size());
+  CHECK(all.hand_overs > run.size());
 }

@@ -41,7 +41,10 @@ public:
       run_until(world_.now() + 4s);
     }
     calm();
-    run_until(world_.now() + 10s);
+    run_until(world_.now() + 5s);
+    // Two trips; if who is next has given up just before, two more.
+    locks_.expect_hand_overs_within(4 * weather{}.most);
+    run_until(world_.now() + 5s);
     locks_.one_holder(world_);
     for (int i = 0; !lock_witness::unheld(world_).empty(); ++i) {
       if (i == 10)
@@ -57,6 +60,7 @@ public:
     names_.at_rest(world_);
     locks_.at_rest(world_);
     tally_.messages = world_.messages();
+    tally_.hand_overs = locks_.hand_overs();
     return tally_;
   }
 
@@ -222,7 +226,7 @@ private:
     const auto wish = what.wish;
     const bool by_handle = what.handles > 0;
     // The next grant may come with the very turn that gives it back.
-    const auto expected = locks_.give_back(what.request);
+    const auto expected = locks_.give_back(world_, what.request);
     const auto how = by_handle ? world_.unlock(node, wish.request)
                                : world_.unlock(node, wish.client, wish.resource,
                                                wish.requester);

@@ -19,6 +19,7 @@ struct tally {
   std::size_t clashes = 0; ///< owners that lost a name to a clash
   std::size_t views = 0;
   std::size_t messages = 0;
+  std::size_t hand_overs = 0; ///< of which the time was looked at
 };
 
 /// One whole run: nodes start, clients work, faults happen, then all is healed,

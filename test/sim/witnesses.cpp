@@ -96,9 +96,29 @@ void membership_witness::at_rest(const world& w) const {
 
 // -- locks --------------------------------------------------------------------
 
-void lock_witness::wished(const world&, std::size_t node,
+void lock_witness::wished(const world& w, std::size_t node,
                           const cluster::lock_wish& wish) {
-  open_[wish.request] = all_[wish.request] = {node, wish};
+  open_wish mine{node, wish, {view_of(w, node).id}, {}};
+  for (const auto request : waiters(w, wish.resource, mine.views.front()))
+    mine.behind.emplace(request, open_.at(request).views.size() - 1);
+  open_[wish.request] = all_[wish.request] = std::move(mine);
+}
+
+// Those who know that they have a place, and are in that view.
+std::vector<std::uint64_t>
+lock_witness::waiters(const world& w, const std::string& resource,
+                      const core::view_id& in) const {
+  std::vector<std::uint64_t> result;
+  for (const auto& [request, one] : open_) {
+    if (one.wish.resource != resource || !w.is_up(one.node)
+        || view_of(w, one.node).id != in)
+      continue;
+    const auto& entries = w.nodes()[one.node].machine->own_locks().all();
+    const auto entry = entries.find(request);
+    if (entry != entries.end() && entry->second.ticket != 0)
+      result.push_back(request);
+  }
+  return result;
 }
 
 const lock_witness::hold* lock_witness::held_by(std::uint64_t client) const {
@@ -111,15 +131,27 @@ const lock_witness::hold* lock_witness::held_by(std::uint64_t client) const {
   return oldest;
 }
 
-cluster::unlocked lock_witness::give_back(std::uint64_t request) {
+cluster::unlocked lock_witness::give_back(const world& w,
+                                          std::uint64_t request) {
   const bool was_lost = lost_.contains(request);
   auto& table = was_lost ? lost_ : holds_;
   auto& mine = table.at(request);
   mine.handles -= mine.handles > 0 ? 1 : 0;
   const bool last = --mine.count == 0;
   if (last) {
+    const auto node = mine.node;
+    const auto resource = mine.wish.resource;
     table.erase(request);
     ended_.insert(request);
+    const bool shared = std::any_of(holds_.begin(), holds_.end(),
+                                    [&](const auto& other) {
+                                      return other.second.wish.resource
+                                             == resource;
+                                    });
+    const auto& in = view_of(w, node).id;
+    const auto next = waiters(w, resource, in);
+    if (hand_over_ && !was_lost && !shared && !next.empty())
+      freed_[resource] = {w.now(), in, {next.begin(), next.end()}};
   }
   if (was_lost)
     return cluster::unlocked::lost;
@@ -186,6 +218,9 @@ void lock_witness::acted(const world& w, std::size_t node,
     lost(l->request);
   } else if (const auto* const v = std::get_if<cluster::view_changed>(&what)) {
     check_majority(w, v->now);
+    for (auto& [request, one] : open_)
+      if (one.node == node)
+        one.views.push_back(v->now.id);
   }
 }
 
@@ -238,6 +273,28 @@ void lock_witness::granting(const world& w, std::size_t by,
     seen = std::max(seen, std::pair{token, wish.requester});
   }
   check_order(w, by, at->second);
+  if (const auto open = open_.find(request); open != open_.end())
+    check_turn(view.id, open->second);
+}
+
+// What the home thinks of it does not count here: who had a place before
+// another one asked is served first, if their nodes were in the same views
+// since.
+void lock_witness::check_turn(const core::view_id& in,
+                              const open_wish& mine) const {
+  if (mine.wish.requester == "shared" || mine.views.back() != in)
+    return;
+  for (const auto& [request, seen] : mine.behind) {
+    const auto other = open_.find(request);
+    if (other == open_.end()
+        || other->second.wish.requester == mine.wish.requester)
+      continue;
+    const auto& views = other->second.views;
+    require(!std::equal(views.begin() + static_cast<std::ptrdiff_t>(seen),
+                        views.end(), mine.views.begin(), mine.views.end()),
+            "somebody was overtaken who had asked before: "
+              + mine.wish.resource);
+  }
 }
 
 void lock_witness::check_order(const world& w, std::size_t by,
@@ -277,6 +334,7 @@ void lock_witness::granted(const world& w, std::size_t node,
     first.handles += wish.by_handle ? 1 : 0;
     return;
   }
+  check_hand_over(w, wish.resource);
   granting(w, node, what.request, what.token); // unless it came from elsewhere
   // Two may have been granted it at once, by the home and by a holder.
   for (const auto& [request, other] : holds_)
@@ -300,7 +358,29 @@ void lock_witness::crashed(std::size_t node) {
     std::erase_if(all, [&](const auto& h) { return h.first.first == node; });
 }
 
-void lock_witness::on_time(const world& w) const {
+// Somebody has it now, or at last.
+void lock_witness::check_hand_over(const world& w,
+                                   const std::string& resource) {
+  const auto at = freed_.extract(resource);
+  if (at.empty())
+    return;
+  const auto& free = at.mapped();
+  const auto still = waiters(w, resource, free.in);
+  const bool waits = std::any_of(still.begin(), still.end(), [&](auto request) {
+    return free.waiters.contains(request);
+  });
+  hand_overs_ += waits ? 1 : 0;
+  require(!waits || w.now() - free.when <= *hand_over_,
+          "a hand-over took too long: " + resource);
+}
+
+void lock_witness::on_time(const world& w) {
+  std::vector<std::string> late;
+  for (const auto& [resource, one] : freed_)
+    if (w.now() - one.when > 100ms)
+      late.push_back(resource);
+  for (const auto& resource : late)
+    check_hand_over(w, resource);
   for (const auto& [request, one] : open_)
     require(!w.is_up(one.node) || one.wish.deadline == core::never
               || w.now() <= one.wish.deadline + 1ms,

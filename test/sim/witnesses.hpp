@@ -61,7 +61,7 @@ public:
                const cluster::registry::effects& all);
   void acted(const world& w, std::size_t node, const cluster::effect& what);
   void crashed(std::size_t node);
-  void on_time(const world& w) const;
+  void on_time(const world& w);
   /// All nodes have been connected for long.
   void one_holder(const world& w) const;
   /// A resource that some wait for and nobody holds; empty: none. A view change
@@ -82,12 +82,34 @@ public:
   [[nodiscard]] const hold* held_by(std::uint64_t client) const;
 
   /// It is given back once: says what the answer has to be.
-  cluster::unlocked give_back(std::uint64_t request);
+  cluster::unlocked give_back(const world& w, std::uint64_t request);
+
+  /// From now on who waits has what is given back in this time, as long as the
+  /// view stays: no message is lost.
+  void expect_hand_overs_within(nanos time) {
+    hand_over_ = time;
+  }
+
+  /// How many it has seen.
+  [[nodiscard]] std::size_t hand_overs() const noexcept {
+    return hand_overs_;
+  }
 
 private:
   struct open_wish {
     std::size_t node;
     cluster::lock_wish wish;
+    std::vector<core::view_id> views{}; ///< of its node, since it was asked
+    /// Who had a place when it was asked, and how many views that one had seen
+    /// before the one of that moment.
+    std::map<std::uint64_t, std::size_t> behind{};
+  };
+
+  /// A resource that was given back.
+  struct freed {
+    instant when;
+    core::view_id in;
+    std::set<std::uint64_t> waiters; ///< that had a place then, in that view
   };
 
   /// Who holds what, as a home knew it after one of its turns.
@@ -96,6 +118,11 @@ private:
   void granting(const world& w, std::size_t by, std::uint64_t request,
                 std::uint64_t token);
   void check_order(const world& w, std::size_t by, const open_wish& mine) const;
+  void check_turn(const core::view_id& in, const open_wish& mine) const;
+  [[nodiscard]] std::vector<std::uint64_t>
+  waiters(const world& w, const std::string& resource,
+          const core::view_id& in) const;
+  void check_hand_over(const world& w, const std::string& resource);
   void granted(const world& w, std::size_t node,
                const cluster::lock_answer& what);
 
@@ -112,6 +139,9 @@ private:
   std::map<std::uint64_t, hold> lost_;     ///< those still to be given back
   std::set<std::uint64_t> revoked_;        ///< the home has said so
   std::set<std::uint64_t> ended_;
+  std::optional<nanos> hand_over_; ///< at most
+  std::size_t hand_overs_ = 0;
+  std::map<std::string, freed> freed_;
   std::map<std::size_t, holders> before_; ///< by home: before its last turn
   std::map<std::size_t, holders> after_;
   std::set<std::pair<core::view_id, std::uint64_t>> checked_;
