@@ -1,10 +1,111 @@
 #include "coopcache/actor/registry_core.hpp"
 
 #include "coopcache/config_endpoint.hpp"
+#include "coopcache/core/text.hpp"
 
 #include <algorithm>
 
+// Links, views, and what is known of the cluster.
+
 namespace coopcache::actor {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string members_text(const core::view& now) {
+  std::string text;
+  for (const auto& id : now.members)
+    text += (text.empty() ? "" : ", ") + core::printable(id.name);
+  return text;
+}
+
+} // namespace
+
+void registry_core::linked(const link& to) {
+  {
+    const std::lock_guard guard{tables_mutex_};
+    links_[to.peer] = to;
+  }
+  turn([&](auto& machine, const auto& at) {
+    tasks_.emplace_back(link_changed{to.peer});
+    return machine.linked(to.peer, at);
+  });
+}
+
+void registry_core::unlinked(const core::node_id& peer, bool dead) {
+  {
+    const std::lock_guard guard{tables_mutex_};
+    links_.erase(peer);
+  }
+  turn([&](auto& machine, const auto& at) {
+    tasks_.emplace_back(link_changed{peer});
+    return machine.unlinked(peer, dead, at);
+  });
+}
+
+bool registry_core::leaves(const core::node_id& peer) {
+  const std::lock_guard guard{mutex_};
+  return machine_.members().leaves(peer);
+}
+
+void registry_core::received(const core::node_id& from, cluster::message what) {
+  turn([&](auto& machine, const auto& at) {
+    return machine.receive(from, std::move(what), at);
+  });
+}
+
+void registry_core::probed() {
+  turn([](auto& machine, const auto& at) { return machine.probed(at); });
+}
+
+void registry_core::log(log_level level, std::string_view line) noexcept {
+  log_(level, line);
+}
+
+// Only while performing: that is one thread at a time.
+void registry_core::warn_of_many(std::string line) {
+  constexpr unsigned most = 10;
+  const auto now = boot_now();
+  if (now - many_since_ >= 1s) {
+    many_since_ = now;
+    many_ = 0;
+  }
+  if (many_ >= most)
+    return;
+  if (++many_ == most)
+    line += "; what else is lost within this second is not named";
+  log(log_level::warning, line);
+}
+
+void registry_core::perform(const cluster::send_message& what) {
+  if (const auto [over, net] = way_to(what.to); net != nullptr)
+    net->send(over, what.what);
+}
+
+std::pair<link, std::shared_ptr<class links>>
+registry_core::way_to(const core::node_id& peer) const {
+  const std::lock_guard guard{tables_mutex_};
+  const auto at = links_.find(peer);
+  if (at == links_.end())
+    return {};
+  return {at->second, net_};
+}
+
+void registry_core::perform(const cluster::drop_link& what) {
+  if (const auto [over, net] = way_to(what.peer); net != nullptr)
+    net->drop(over);
+}
+
+void registry_core::perform(const cluster::view_changed& what) {
+  if (cfg_.node.listen.empty())
+    return; // alone for good
+  std::string line = "view ";
+  line += std::to_string(what.now.id.number);
+  line += ": ";
+  line += members_text(what.now);
+  log(log_level::info, line);
+}
 
 bool registry_core::is_in_sync(const cluster::clocks& at) const {
   const auto& members = machine_.members();
