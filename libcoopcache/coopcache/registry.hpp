@@ -379,8 +379,9 @@ public:
   }
 
   /// The actor of that name; an invalid handle if there is none, or no way to
-  /// it now. Reads local memory only. What is not of the type `Handle` is
-  /// undefined: say it right.
+  /// it now. Waits for nobody: reads local memory, but that the first one after
+  /// a change of name or link makes the handle. What is not of the type
+  /// `Handle` is undefined: say it right.
   template <class Handle = caf::actor>
   [[nodiscard]] Handle whereis(std::string_view name) const {
     return caf::actor_cast<Handle>(find(name));

@@ -199,9 +199,21 @@ TEST_CASE("a home that has missed a change is told of it by the owner's node") {
   REQUIRE(c.owner(owner, name) == request);
   REQUIRE(c.owner(1, name) == 0);
   c.w.crash(home);
-  REQUIRE(c.time_until([&] { return c.got(request); }));
-  for (const auto node : sizes{0, 1, 2})
-    CHECK(c.owner(node, name) == request);
+  SUBCASE("which lives") {
+    REQUIRE(c.time_until([&] { return c.got(request); }));
+    for (const auto node : sizes{0, 1, 2})
+      CHECK(c.owner(node, name) == request);
+  }
+  SUBCASE("which ends while the home asks") {
+    REQUIRE(c.time_until([&] { return seen.wanted == 1; }));
+    c.w.owner_gone(owner, request);
+    c.w.run_for(100ms);
+    for (const auto node : sizes{0, 1, 2}) {
+      CHECK(c.owner(node, name) == 0);
+      CHECK(c.w.nodes()[node].machine->names().pending() == 0);
+      CHECK(c.w.nodes()[node].machine->home_names().pending() == 0);
+    }
+  }
   CHECK(seen.wanted == 1);
 }
 
@@ -418,6 +430,24 @@ TEST_CASE("who ends while a resolver is asked wins nothing") {
       for (std::size_t i = 0; i < 4; ++i)
         CHECK(c.owner(i, "a") == (first_ends ? two : one));
     }
+}
+
+TEST_CASE("who ends while it is being replaced leaves nothing behind") {
+  cluster_of c{5};
+  c.w.change_weather({1ms, 1ms, 0, false, 0});
+  const auto name = c.resource_at(3);
+  const auto one = c.put(2, name);
+  c.w.run_for(100ms);
+  c.w.crash(4); // in the next view the home tells nobody what all know
+  c.w.run_for(1s);
+  const auto two = c.put(1, name, "", true);
+  c.w.run_for(500us);
+  c.w.owner_gone(2, one);
+  c.w.run_for(100ms);
+  for (const auto node : sizes{0, 1, 2, 3}) {
+    CHECK(c.owner(node, name) == two);
+    CHECK(c.w.nodes()[node].machine->names().pending() == 0);
+  }
 }
 
 TEST_CASE("a function's word is not undone by the next resolver") {

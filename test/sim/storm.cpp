@@ -42,8 +42,7 @@ public:
     }
     calm();
     run_until(world_.now() + 5s);
-    // Two trips; if who is next has given up just before, two more.
-    locks_.expect_hand_overs_within(4 * weather{}.most);
+    locks_.expect_hand_overs(weather{}.most);
     run_until(world_.now() + 5s);
     locks_.one_holder(world_);
     for (int i = 0; !lock_witness::unheld(world_).empty(); ++i) {
@@ -178,7 +177,7 @@ private:
       c = {};
       c.id = ++last_id_;
       c.is_told = dice_.one_in(2);
-      locks_.client_gone(gone);
+      locks_.client_gone(world_, gone);
       world_.client_gone(node, gone);
     } else if (const auto* const has = locks_.held_by(c.id)) {
       if (keeps) {
@@ -544,7 +543,7 @@ std::string text(const cluster::body& b) {
       else if constexpr (std::is_same_v<type, cluster::claims_end>)
         return "claims_end";
       else if constexpr (std::is_same_v<type, cluster::names_end>)
-        return x.told ? "names_end" : "names_known";
+        return x.claimed ? "names_end, claimed" : "names_end";
       else if constexpr (std::is_same_v<type, cluster::names_wanted>)
         return "names_wanted";
       else if constexpr (std::is_same_v<type, cluster::states_end>)

@@ -150,7 +150,7 @@ cluster::unlocked lock_witness::give_back(const world& w,
                                     });
     const auto& in = view_of(w, node).id;
     const auto next = waiters(w, resource, in);
-    if (hand_over_ && !was_lost && !shared && !next.empty())
+    if (trip_ && !was_lost && !shared && !next.empty())
       freed_[resource] = {w.now(), in, {next.begin(), next.end()}};
   }
   if (was_lost)
@@ -179,7 +179,10 @@ void lock_witness::forget_if(F f) {
   });
 }
 
-void lock_witness::client_gone(std::uint64_t client) {
+void lock_witness::client_gone(const world& w, std::uint64_t client) {
+  for (const auto& [request, one] : open_)
+    if (one.wish.client == client)
+      gave_up_[one.wish.resource].push_back(w.now());
   forget_if([client](const auto& one) { return one.wish.client == client; });
 }
 
@@ -213,7 +216,9 @@ void lock_witness::acted(const world& w, std::size_t node,
       granted(w, node, *a);
     else
       ended_.insert(a->request);
-    open_.erase(a->request);
+    if (a->how != cluster::verdict::done)
+      gave_up_[at->second.wish.resource].push_back(w.now());
+    open_.erase(at);
   } else if (const auto* const l = std::get_if<cluster::lock_lost>(&what)) {
     lost(l->request);
   } else if (const auto* const v = std::get_if<cluster::view_changed>(&what)) {
@@ -370,7 +375,14 @@ void lock_witness::check_hand_over(const world& w,
     return free.waiters.contains(request);
   });
   hand_overs_ += waits ? 1 : 0;
-  require(!waits || w.now() - free.when <= *hand_over_,
+  const auto& ended = gave_up_[resource];
+  const auto trips = 2
+                     + 2
+                         * std::count_if(ended.begin(), ended.end(),
+                                         [&](instant when) {
+                                           return when >= free.when - *trip_;
+                                         });
+  require(!waits || w.now() - free.when <= trips * *trip_,
           "a hand-over took too long: " + resource);
 }
 

@@ -56,7 +56,7 @@ public:
   }
 
   void wished(const world& w, std::size_t node, const cluster::lock_wish& wish);
-  void client_gone(std::uint64_t client);
+  void client_gone(const world& w, std::uint64_t client);
   void planned(const world& w, std::size_t node,
                const cluster::registry::effects& all);
   void acted(const world& w, std::size_t node, const cluster::effect& what);
@@ -84,10 +84,11 @@ public:
   /// It is given back once: says what the answer has to be.
   cluster::unlocked give_back(const world& w, std::uint64_t request);
 
-  /// From now on who waits has what is given back in this time, as long as the
-  /// view stays: no message is lost.
-  void expect_hand_overs_within(nanos time) {
-    hand_over_ = time;
+  /// No message is lost from now on: who waits has what is given back in two
+  /// trips, as long as the view stays; each of those before him that has given
+  /// up just then, or since, takes two more.
+  void expect_hand_overs(nanos trip) {
+    trip_ = trip;
   }
 
   /// How many it has seen.
@@ -139,9 +140,10 @@ private:
   std::map<std::uint64_t, hold> lost_;     ///< those still to be given back
   std::set<std::uint64_t> revoked_;        ///< the home has said so
   std::set<std::uint64_t> ended_;
-  std::optional<nanos> hand_over_; ///< at most
+  std::optional<nanos> trip_; ///< at most
   std::size_t hand_overs_ = 0;
   std::map<std::string, freed> freed_;
+  std::map<std::string, std::vector<instant>> gave_up_; ///< by resource
   std::map<std::size_t, holders> before_; ///< by home: before its last turn
   std::map<std::size_t, holders> after_;
   std::set<std::pair<core::view_id, std::uint64_t>> checked_;

@@ -22,8 +22,9 @@ namespace coopcache::actor {
 /// The names of the cluster with handles of their owners, for readers of any
 /// thread: a look-up takes a shard's shared lock and copies a handle.
 ///
-/// A handle of another node's actor is made when somebody asks for it first:
-/// with each one CAF tells the other process that this one watches the actor.
+/// A handle of another node's actor is made when somebody asks for it first,
+/// and forgotten with each change of the name and of the link: with each one
+/// CAF tells the other process that this one watches the actor.
 ///
 /// Writers come first: however many read without a pause, a change is not held
 /// up. (`std::shared_mutex` lets readers come first.)

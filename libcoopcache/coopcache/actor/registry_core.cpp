@@ -169,6 +169,7 @@ void registry_core::let_go_of_handles() {
     last_net.swap(net_);
     last_resolvers.swap(resolvers_);
   }
+  { const std::unique_lock nobody_makes_one{finding_}; }
   names_.clear();
 }
 

@@ -22,6 +22,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -173,11 +174,6 @@ public:
 
   /// Why `find` has found nothing; `was_synced` before that.
   [[nodiscard]] error unknown(std::string_view name, bool was_synced) const;
-
-  /// Whether somebody has the name, even if there is no way to him now.
-  [[nodiscard]] bool is_taken(std::string_view name) const {
-    return names_.owner_of(name).actor != 0;
-  }
 
   /// Whether all homes of one view have told their names.
   [[nodiscard]] bool synced() const noexcept {
@@ -367,6 +363,8 @@ private:
   void answer_syncs(const cluster::clocks& at);
   [[nodiscard]] bool is_in_sync(const cluster::clocks& at) const;
   [[nodiscard]] caf::strong_actor_ptr find_first(std::string_view name) const;
+  /// Whether somebody has the name, and there is no link to its node.
+  [[nodiscard]] bool is_cut_off(std::string_view name) const;
   [[nodiscard]] caf::strong_actor_ptr
   handle_of(const core::name_owner& owner) const;
   void hold(caf::actor_id actor, const caf::strong_actor_ptr& handle);
@@ -390,7 +388,8 @@ private:
   const config cfg_;
   const log_function log_;
   const aside_function aside_;
-  mutable directory names_; ///< handles come when they are asked for
+  mutable directory names_;           ///< handles come when they are asked for
+  mutable std::shared_mutex finding_; ///< shared by who makes one
   std::atomic<bool> synced_{false};
   std::atomic<std::uint64_t> last_number_{0};
 

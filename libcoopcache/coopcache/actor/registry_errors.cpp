@@ -39,7 +39,7 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
         if (refused == errc::name_taken)
           return {refused, "another actor has the name, or the actor has a "
                            "name already"};
-        if (is_taken(subject) && find(subject) == nullptr)
+        if (is_cut_off(subject))
           return {errc::unknown_node, no_way_to_owner};
         return {refused, "nobody has the name, or not that actor"};
       default:

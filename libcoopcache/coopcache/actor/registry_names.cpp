@@ -271,7 +271,7 @@ bool registry_core::knows_resolver(const std::string& name) const {
 error registry_core::unknown(std::string_view name, bool was_synced) const {
   if (stopped())
     return make_error(errc::shutting_down, "the node has shut down", name);
-  if (is_taken(name) && find(name) == nullptr)
+  if (is_cut_off(name))
     return make_error(errc::unknown_node, no_way_to_owner, name);
   if (!was_synced)
     return make_error(errc::not_synced,
@@ -370,13 +370,23 @@ void registry_core::perform(const link_changed& what) {
 
 // A name of another node's that nobody has looked up since there is a link.
 caf::strong_actor_ptr registry_core::find_first(std::string_view name) const {
+  const std::shared_lock guard{finding_};
   const auto epoch = names_.epoch();
   const auto owner = names_.owner_of(name);
-  if (owner.actor == 0 || owner.node == self_)
+  if (owner.actor == 0)
     return nullptr;
+  if (owner.node == self_)
+    return names_.find(name); // it was another node's when we looked
   auto handle = handle_of(owner);
-  names_.offer(name, owner, epoch, handle);
+  if (handle != nullptr)
+    names_.offer(name, owner, epoch, handle);
   return handle;
+}
+
+bool registry_core::is_cut_off(std::string_view name) const {
+  const auto owner = names_.owner_of(name);
+  return owner.actor != 0 && owner.node != self_
+         && way_to(owner.node).second == nullptr;
 }
 
 caf::strong_actor_ptr

@@ -220,7 +220,7 @@ bool inspect(Inspector& f, claims_end& x) {
 
 template <class Inspector>
 bool inspect(Inspector& f, names_end& x) {
-  return f.apply(x.has) && f.apply(x.own) && f.apply(x.told);
+  return f.apply(x.has) && f.apply(x.own) && f.apply(x.claimed);
 }
 
 template <class Inspector>

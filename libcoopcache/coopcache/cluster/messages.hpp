@@ -268,7 +268,7 @@ struct claims_end {
 struct names_end {
   core::names_digest has; ///< the home's names in the sender's replica
   core::names_digest own; ///< those of them that the sender may claim
-  bool told = false;      ///< it has claimed them
+  bool claimed = false;   ///< name by name, before this
 
   friend bool operator==(const names_end&, const names_end&) = default;
 };

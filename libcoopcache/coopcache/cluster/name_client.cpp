@@ -204,6 +204,8 @@ void name_client::on(const core::node_id& home, const name_update& what,
                      wishes& out) {
   heard_[home] = what.record.version;
   if (what.record.owner.actor != 0) {
+    if (const auto at = gone_.find(what.name); at != gone_.end())
+      forget_overtaken(at, what.record);
     set(what.name, what.record, what.cause, out);
   } else {
     gone_.erase(what.name);
@@ -211,6 +213,17 @@ void name_client::on(const core::node_id& home, const name_update& what,
   }
   out.send(home, name_ack{what.name, what.record.version});
   ask_again(&what.name, out);
+}
+
+// Of those that have ended, what the home tells of next is not to come after a
+// later one.
+void name_client::forget_overtaken(ended::iterator of,
+                                   const core::name_record& by) {
+  std::erase_if(of->second, [&](const auto& one) {
+    return one != std::pair{by.owner.node, by.op};
+  });
+  if (of->second.empty())
+    gone_.erase(of);
 }
 
 // What the home has yet to say of that registration is skipped.
@@ -258,7 +271,7 @@ void name_client::enter(const core::view& current, wishes& out) {
     out.effects.emplace_back(names_synced{false});
   const auto before = std::exchange(view_, current);
   homes_ = core::homes{current};
-  here_.clear();
+  claims_here_.clear();
   told_.clear();
   gone_.clear();
   heard_.clear();
@@ -268,7 +281,7 @@ void name_client::enter(const core::view& current, wishes& out) {
   std::vector<names_end> ends(members.size());
   // Each member of the last view has a replica with these names, most likely.
   for (std::size_t i = 0; i < members.size(); ++i)
-    ends[i].told = !before.has(members[i]);
+    ends[i].claimed = !before.has(members[i]);
   std::vector<std::string> lost;
   for (const auto& [name, record] : replica_.all()) {
     if (!view_.has(record.owner.node)) {
@@ -277,7 +290,7 @@ void name_client::enter(const core::view& current, wishes& out) {
     }
     const auto home = homes_.index_of(name);
     if (members[home] == self_)
-      here_[record.owner.node].push_back({name, record});
+      claims_here_[record.owner.node].push_back({name, record});
     tell(members[home], name, record, ends[home], out);
   }
   for (const auto& name : lost)
@@ -294,14 +307,14 @@ void name_client::tell(const core::node_id& home, const std::string& name,
   if (record.owner.node != self_)
     return;
   with.own.add(digest);
-  if (with.told)
+  if (with.claimed)
     out.send(home, name_claim{name, record});
 }
 
 void name_client::on(const core::node_id& home, const names_wanted&,
                      wishes& out) {
   names_end end;
-  end.told = true;
+  end.claimed = true;
   for (const auto& [name, record] : replica_.all())
     if (homes_.of(name) == home)
       tell(home, name, record, end, out);
@@ -309,9 +322,9 @@ void name_client::on(const core::node_id& home, const names_wanted&,
 }
 
 std::vector<name_claim> name_client::take_claims(const core::node_id& member) {
-  const auto at = here_.find(member);
-  return at == here_.end() ? std::vector<name_claim>{}
-                           : std::exchange(at->second, {});
+  const auto at = claims_here_.find(member);
+  return at == claims_here_.end() ? std::vector<name_claim>{}
+                                  : std::exchange(at->second, {});
 }
 
 // What a request has put into the replica, if it is still there.

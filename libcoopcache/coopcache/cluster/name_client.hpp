@@ -31,7 +31,7 @@ struct name_wish {
 /// One node's replica of all names, and the names that it wants to change.
 ///
 /// A pure machine. Each node is the authority on its own actors: after a view
-/// change it alone tells the homes of their names. Invariants:
+/// change homes go by what it claims, or says that they know. Invariants:
 /// 1. Each wish gets exactly one answer, at its deadline at the latest. One
 ///    that was answered with an error leaves no registration; but a `replace`
 ///    that was late may have happened, as what it has replaced is gone.
@@ -121,6 +121,10 @@ private:
 
   using ops = std::map<std::uint64_t, op>;
 
+  /// By name: owners' nodes, and registrations.
+  using ended = std::map<std::string,
+                         std::set<std::pair<core::node_id, std::uint64_t>>>;
+
   void start(std::uint64_t request, op what, wishes& out);
   void ask(std::uint64_t request, const op& of, wishes& out) const;
   void answer(std::uint64_t request, op& of, verdict how, wishes& out);
@@ -136,6 +140,7 @@ private:
             wishes& out) const;
   void note_applied(const std::string& name, const core::name_record& record,
                     wishes& out);
+  void forget_overtaken(ended::iterator of, const core::name_record& by);
   void disown(const std::string& name, std::uint64_t actor);
   [[nodiscard]] const core::name_record* registered(std::uint64_t request,
                                                     const op& by) const;
@@ -155,13 +160,10 @@ private:
   std::set<std::uint64_t> alive_;    ///< actors here that wanted names
   std::set<std::uint64_t> doubtful_; ///< refused for the sake of nobody
   /// Those whose home is this node, by owner's node, as the view began.
-  std::map<core::node_id, std::vector<name_claim>> here_;
+  std::map<core::node_id, std::vector<name_claim>> claims_here_;
   std::map<core::node_id, std::vector<name_state>> told_; ///< by home
   std::map<core::node_id, std::uint64_t> heard_;          ///< versions, by home
-  /// By name: owners' nodes, and registrations; those that ended before the
-  /// home told of them in this view.
-  std::map<std::string, std::set<std::pair<core::node_id, std::uint64_t>>>
-    gone_;
+  ended gone_; ///< before the home told of them in this view
   std::set<core::node_id> untold_; ///< homes that have not told all
 };
 

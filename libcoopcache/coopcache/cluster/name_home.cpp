@@ -33,7 +33,8 @@ void name_home::on(const core::node_id& from, const name_claim& what) {
 void name_home::on(const core::node_id& from, const names_end& what,
                    std::vector<name_claim> known, core::instant now,
                    wishes& out) {
-  if (!what.told) {
+  digests_.emplace(from, what.has); // the first: as the view began
+  if (!what.claimed) {
     core::names_digest digest;
     for (const auto& one : known)
       digest.add(core::digest_of(one.name, one.record));
@@ -43,7 +44,6 @@ void name_home::on(const core::node_id& from, const names_end& what,
     }
     std::move(known.begin(), known.end(), std::back_inserter(claims_));
   }
-  digests_[from] = what.has;
   if (expected_.erase(from) != 0 && expected_.empty())
     merge(now, out);
 }
@@ -338,8 +338,11 @@ void name_home::start(const std::string& name, item next, wishes& out) {
     const bool seen = taken && at->second.owner == what.owner
                       && at->second.op == what.op;
     if (!seen) { // it is gone already, or out of reach, or there was nothing
-      if (!cancels_out(name, next, out))
-        reply(next, false, out);
+      if (cancels_out(name, next, out))
+        return;
+      reply(next, false, out);
+      if (!what.answer && !taken) // the owner has ended: members wait for that
+        change(name, {}, name_cause::request, out);
       return;
     }
     works_[name].current = next;

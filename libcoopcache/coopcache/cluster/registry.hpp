@@ -34,8 +34,9 @@ struct registry_settings {
 /// A pure machine: an event and the time go in, effects come out, in the order
 /// in which they are to be done. No I/O, no clock, no chance. Not thread-safe.
 ///
-/// After a view was installed: (1) each member tells every home what it holds,
-/// waits for and owns, closed by `claims_end`; (2) a home that has heard all
+/// After a view was installed: (1) each member tells every home what it holds
+/// and waits for, closed by `claims_end`, and what it owns, as far as the home
+/// does not know that, closed by `names_end`; (2) a home that has heard all
 /// settles what clashes, begins to grant locks, and tells its names to those
 /// that have others; (3) when all have acknowledged, it carries out requests
 /// about names.
