@@ -102,6 +102,23 @@ TEST_CASE("a name is found everywhere at once, until its owner ends") {
   CHECK(all[0].ask("unregister alpha") == "unknown_name");
 }
 
+TEST_CASE("while a name goes from node to node somebody has it") {
+  auto& all = three();
+  CHECK(all[0].ask("register roams exit") == "ok");
+  for (std::size_t i = 1; i < 3; ++i) {
+    CHECK(within(5s, [&] { return all[i].ask("whereis roams") == "found"; }));
+    all[i].say("gaps roams 2000");
+    CHECK(all[i].hear("gaps:") == "looking");
+  }
+  const auto end = std::chrono::steady_clock::now() + 1800ms;
+  std::size_t owner = 0;
+  while (std::chrono::steady_clock::now() < end)
+    CHECK(all[owner = 1 - owner].ask("replace roams exit") == "ok");
+  for (std::size_t i = 1; i < 3; ++i)
+    CHECK(all[i].hear("gaps:") == "0");
+  CHECK(all[0].ask("unregister roams") == "ok");
+}
+
 TEST_CASE("an actor of another node is registered where it lives") {
   auto& all = three();
   CHECK(all[1].ask("register old exit") == "ok");

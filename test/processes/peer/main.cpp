@@ -379,6 +379,22 @@ private:
     answer(registry_.whereis(name) ? "found" : "none");
   }
 
+  // gaps NAME MS: looks it up all the time; how often there was nobody
+  void gaps(std::istringstream& in) {
+    std::string name;
+    int ms = 0;
+    in >> name >> ms;
+    threads_.emplace_back([this, name, ms] {
+      int none = 0;
+      say("gaps: looking");
+      for (const auto end =
+             std::chrono::steady_clock::now() + std::chrono::milliseconds{ms};
+           std::chrono::steady_clock::now() < end;)
+        none += registry_.lookup(name) ? 0 : 1;
+      say("gaps: " + std::to_string(none));
+    });
+  }
+
   // Whether the actor of that name answers, and from where.
   void ask(std::istringstream& in) {
     std::string name;
@@ -491,6 +507,7 @@ private:
     {"tell", [this](auto& in) { tell(in); }},
     {"lives", [this](auto& in) { lives(in); }},
     {"whereis", [this](auto& in) { whereis(in); }},
+    {"gaps", [this](auto& in) { gaps(in); }},
     {"ask", [this](auto& in) { ask(in); }},
     {"block", [this](auto& in) { block(in); }},
     {"descriptors", [this](auto& in) { descriptors(in); }},
