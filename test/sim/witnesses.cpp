@@ -150,7 +150,8 @@ cluster::unlocked lock_witness::give_back(const world& w,
                                     });
     const auto& in = view_of(w, node).id;
     const auto next = waiters(w, resource, in);
-    if (trip_ && !was_lost && !shared && !next.empty())
+    if (trip_ && w.now() - viewed_ > 100ms && !was_lost && !shared
+        && !next.empty())
       freed_[resource] = {w.now(), in, {next.begin(), next.end()}};
   }
   if (was_lost)
@@ -223,6 +224,7 @@ void lock_witness::acted(const world& w, std::size_t node,
     lost(l->request);
   } else if (const auto* const v = std::get_if<cluster::view_changed>(&what)) {
     check_majority(w, v->now);
+    viewed_ = w.now();
     for (auto& [request, one] : open_)
       if (one.node == node)
         one.views.push_back(v->now.id);

@@ -85,7 +85,7 @@ public:
   cluster::unlocked give_back(const world& w, std::uint64_t request);
 
   /// No message is lost from now on: who waits has what is given back in two
-  /// trips, as long as the view stays; each of those before him that has given
+  /// trips, if the view is not new, and stays. Each one before him that gives
   /// up just then, or since, takes two more.
   void expect_hand_overs(nanos trip) {
     trip_ = trip;
@@ -141,6 +141,7 @@ private:
   std::set<std::uint64_t> revoked_;        ///< the home has said so
   std::set<std::uint64_t> ended_;
   std::optional<nanos> trip_; ///< at most
+  instant viewed_{};          ///< the last change of a view
   std::size_t hand_overs_ = 0;
   std::map<std::string, freed> freed_;
   std::map<std::string, std::vector<instant>> gave_up_; ///< by resource
