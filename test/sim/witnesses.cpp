@@ -382,7 +382,8 @@ void lock_witness::check_hand_over(const world& w,
                      + 2
                          * std::count_if(ended.begin(), ended.end(),
                                          [&](instant when) {
-                                           return when >= free.when - *trip_;
+                                           return when
+                                                  >= free.when - 2 * *trip_;
                                          });
   require(!waits || w.now() - free.when <= trips * *trip_,
           "a hand-over took too long: " + resource);

@@ -86,7 +86,7 @@ public:
 
   /// No message is lost from now on: who waits has what is given back in two
   /// trips, if the view is not new, and stays. Each one before him that gives
-  /// up just then, or since, takes two more.
+  /// up since, or in the two trips before, takes two more.
   void expect_hand_overs(nanos trip) {
     trip_ = trip;
   }
