@@ -168,8 +168,9 @@ public:
 
   /// Who has the name; null if nobody has, or there is no way to him now.
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
-    auto known = names_.find(name);
-    return known != nullptr ? known : find_first(name);
+    if (auto known = names_.find(name))
+      return known;
+    return find_first(name);
   }
 
   /// Why `find` has found nothing; `was_synced` before that.
