@@ -242,7 +242,8 @@ using cache_actor = caf::typed_actor<
 ///
 /// * register, replace: name, actor, resolver. Answered within 30 s; whoever no
 ///   longer awaits the answer may find it done;
-/// * unregister: name, or name and the actor that is to have it; likewise;
+/// * unregister: name, or name and the actor that is to have it; likewise, and
+///   `not_synced` as below;
 /// * whereis: the actor of a name; a null pointer if nobody has it, or if there
 ///   is no link to its node now; `not_synced` if it is not found, and the node
 ///   does not know all names of the cluster yet;

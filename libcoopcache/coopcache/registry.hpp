@@ -334,8 +334,10 @@ public:
                std::move(options));
   }
 
-  /// Removes a name, whoever has it. Errors: `unknown_name`, and after 30 s
-  /// `timeout` or `no_majority`.
+  /// Removes a name, whoever has it. Errors: `unknown_name`; `not_synced` if
+  /// the name is not known here, but this node does not know all names yet;
+  /// `unknown_node` if there is no link to the node of its owner now; and after
+  /// 30 s `timeout` or `no_majority`.
   status unregister_name(std::string_view name) const;
 
   /// Removes a name if that actor has it.

@@ -97,6 +97,7 @@ std::vector<message> all_messages() {
   sign.links = {two, one};
   sign.leaving = true;
   sign.starting = true;
+  sign.forming = true;
   return {
     sign,
     propose{a_view, {two}, {one}},

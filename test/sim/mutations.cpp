@@ -175,6 +175,8 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
      lose_wanted_claims()},
     {"a home does not get what it wants", "is not synced", 300,
      lose<names_wanted>(always), 30},
+    {"who is refused is told that it is done", "has never had it", 20,
+     change<name_reply>([](auto& r) { r.done = true; })},
     {"a member skips a change of a name", "has lost", 20,
      change<name_update>([i = 0u](auto& u) mutable {
        if (++i % 100 == 0)

@@ -39,6 +39,47 @@ TEST_CASE("a node that finds nobody serves alone after its join timeout") {
   CHECK(*took < 1600ms);
 }
 
+TEST_CASE("pairs that start together grant nothing before they have met") {
+  world w{1, {}, {20us, 1ms, 0, false, 0}};
+  for (int i = 0; i < 4; ++i)
+    w.add_node();
+  const auto cut = [&](bool is_cut) {
+    for (const std::size_t a : sizes{0, 1})
+      for (const std::size_t b : sizes{2, 3}) {
+        w.cut(a, b, is_cut);
+        w.cut(b, a, is_cut);
+      }
+  };
+  const auto members = [&](std::size_t node) {
+    return w.nodes()[node].machine->members().current().members.size();
+  };
+  const auto grants = [&](std::size_t node) {
+    return w.nodes()[node].machine->grants(w.on_clock_of(node, w.now()));
+  };
+  cut(true);
+  for (int ms = 0; ms < 390; ++ms) { // then each has tried to reach all
+    if (ms == 250)
+      cut(false);
+    w.run_for(1ms);
+    for (const std::size_t node : sizes{0, 1, 2, 3})
+      CHECK((members(node) == 4 || !grants(node)));
+    if (ms == 240)
+      CHECK(members(0) == 2);
+  }
+  w.run_for(100ms);
+  for (const std::size_t node : sizes{0, 1, 2, 3}) {
+    CHECK(members(node) == 4);
+    CHECK(grants(node));
+  }
+  // Who comes to those that serve is served, and does not stop them.
+  w.end_probes();
+  const auto late = w.add_node();
+  w.run_for(300ms);
+  CHECK(members(late) == 5);
+  for (const std::size_t node : sizes{0, 1, 2, 3, late})
+    CHECK(grants(node));
+}
+
 TEST_CASE("the others agree when a coordinator dies after k of n installs") {
   for (int k = 0; k < 3; ++k) { // of three
     CAPTURE(k);

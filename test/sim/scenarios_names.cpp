@@ -765,6 +765,27 @@ TEST_CASE("a removal is about the registration that was seen") {
   CHECK(c.owner(1, name) == one);
 }
 
+TEST_CASE("a node that does not know all names does not say there is none") {
+  cluster_of c{3};
+  const auto one = c.put(0, "n");
+  c.w.run_for(10ms);
+  const auto late = c.w.add_node();
+  bool was_early = false;
+  for (int ms = 0; ms < 300 && c.owner(late, "n") == 0; ++ms) {
+    const auto early = ++c.last;
+    c.w.remove(late, early, "n");
+    CHECK(c.answers.at(early) == cluster::verdict::not_synced);
+    was_early = true;
+    c.w.run_for(1ms);
+  }
+  CHECK(was_early);
+  CHECK(c.owner(late, "n") == one);
+  const auto removal = ++c.last;
+  c.w.remove(late, removal, "n");
+  c.w.run_for(10ms);
+  CHECK(c.got(removal));
+}
+
 TEST_CASE("a removal for an actor spares the names of others") {
   cluster_of c{3};
   const auto one = c.put(1, "a");

@@ -59,7 +59,7 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
     std::string replay = "COOPCACHE_SEED=";
     replay += std::to_string(seed);
     replay += " test-sim --test-case='whatever*'";
-    std::cout << "seed " << seed << ": " << replay << '\n';
+    std::cout << "seed " << seed << ": " << replay << std::endl; // if it hangs
     INFO(replay); // said also if this ends in a crash
     try {
       const auto one = sim::run_storm(seed);

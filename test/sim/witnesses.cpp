@@ -516,6 +516,7 @@ void name_witness::acted(const world& w, std::size_t node,
       require(!r->second.answered, "a removal was answered twice");
       r->second.answered = true;
       require(!r->second.refused || a->how == cluster::verdict::refused
+                || a->how == cluster::verdict::not_synced
                 || a->how == cluster::verdict::leaving,
               "a name of another owner was removed");
       if (a->how == cluster::verdict::done && r->second.target != 0)
@@ -527,6 +528,8 @@ void name_witness::acted(const world& w, std::size_t node,
     mine.answered = true;
     if (a->how != cluster::verdict::done)
       return;
+    require(mine.was_there || mine.dead,
+            "done, and its own node has never had it: " + mine.wish.name);
     mine.told = true;
     check_done(w, mine, a->request);
   } else if (const auto* const c = std::get_if<cluster::name_changed>(&what)) {
@@ -537,6 +540,7 @@ void name_witness::acted(const world& w, std::size_t node,
       return;
     }
     has_[{node, c->name}] = c->record.op;
+    all_.at(c->record.op).was_there |= node == all_.at(c->record.op).node;
     require(c->record.version > version, "a version went back: " + c->name);
     version = c->record.version;
     auto& greatest = greatest_[{node, c->name}];

@@ -191,6 +191,7 @@ private:
   struct registration {
     std::size_t node;
     cluster::name_wish wish;
+    bool was_there = false;     ///< in the replica of its node
     bool told = false;          ///< done
     bool lost = false;          ///< the owner was told so
     bool dead = false;          ///< the owner has ended

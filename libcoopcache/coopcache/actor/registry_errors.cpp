@@ -31,6 +31,9 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
         return {errc::name_too_long,
                 "a name, resource, requester or resolver has more than 4096 "
                 "bytes"};
+      case verdict::not_synced:
+        return {errc::not_synced,
+                "this node does not know all names of the cluster yet"};
       case verdict::leaving:
         return {errc::shutting_down, "the node leaves"};
       case verdict::refused:

@@ -84,7 +84,7 @@ template <class Inspector>
 bool inspect(Inspector& f, beat& x) {
   return f.apply(x.sent) && f.apply(x.echo) && f.apply(x.installed)
          && f.apply(x.promised) && f.apply(x.links) && f.apply(x.leaving)
-         && f.apply(x.starting);
+         && f.apply(x.starting) && f.apply(x.forming);
 }
 
 template <class Inspector>

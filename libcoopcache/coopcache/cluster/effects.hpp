@@ -27,6 +27,7 @@ enum class verdict : std::uint8_t {
   leaving,     ///< the node leaves
   owner_dead,  ///< the actor to be registered has ended
   too_long,    ///< a name, resource or requester above `most_name`
+  not_synced,  ///< the name is not known here, but not all names are
 };
 
 /// Bytes in the name of anything. It goes to every member, and into memory of

@@ -250,6 +250,7 @@ void membership::send_beat(const core::node_id& to, peer& info,
       what.links.push_back(id);
   what.leaving = leaving_;
   what.starting = starting_;
+  what.forming = forming_;
   out.emplace_back(send_message{to, std::move(what)});
 }
 
@@ -269,7 +270,8 @@ void membership::on(const core::node_id& from, const beat& what,
   const bool news = !info.spoke || info.last.installed != what.installed
                     || info.last.links != what.links
                     || info.last.leaving != what.leaving
-                    || info.last.starting != what.starting;
+                    || info.last.starting != what.starting
+                    || info.last.forming != what.forming;
   info.to_echo = what.sent;
   if (what.echo != 0 && what.installed.id == installed_.id
       && what.echo <= to_number(at.now))

@@ -221,6 +221,7 @@ private:
                             core::instant now) const;
   [[nodiscard]] std::vector<core::node_id> best_target(core::instant now) const;
   [[nodiscard]] bool is_settled(core::instant now) const;
+  [[nodiscard]] bool all_form() const;
   [[nodiscard]] bool loses_the_silent() const;
   [[nodiscard]] std::chrono::nanoseconds patience() const;
   [[nodiscard]] bool needs_change(core::instant now) const;

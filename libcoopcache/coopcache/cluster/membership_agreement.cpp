@@ -113,10 +113,20 @@ void membership::enter(core::view next, core::instant now, effects& out) {
   renewing_ = false;
   entered_at_ = now;
   unsettled_since_ = core::never;
-  forming_ = forming_ && installed_.members.size() == 1;
+  forming_ = forming_ && all_form();
   forget_dead();
   recompute(now);
   send_beats(now, out);
+}
+
+// Who joins one that serves need not look for its peers; those that start
+// together wait for each other.
+bool membership::all_form() const {
+  return std::all_of(installed_.members.begin(), installed_.members.end(),
+                     [this](const auto& m) {
+                       const auto* const last = beat_of(m);
+                       return m == self_ || (last != nullptr && last->forming);
+                     });
 }
 
 bool membership::loses_the_silent() const {
@@ -183,8 +193,10 @@ void membership::act(const clocks& at, effects& out) {
   if (forming_
       && (at.now - started_ >= settings_.join_timeout
           || (probed_ && !changing() && target_ == installed_.members
-              && installed_.members.size() == peers_.size() + 1)))
+              && installed_.members.size() == peers_.size() + 1))) {
     forming_ = false;
+    beat_due_ = true;
+  }
   if (beat_due_)
     send_beats(at.now, out);
 }

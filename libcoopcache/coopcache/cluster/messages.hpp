@@ -25,6 +25,7 @@ struct beat {
   std::vector<core::node_id> links; ///< whom it can talk to
   bool leaving = false;             ///< it will not join a view any more
   bool starting = false;            ///< it will not join a view yet
+  bool forming = false;             ///< it joins, but still looks for its peers
 
   friend bool operator==(const beat&, const beat&) = default;
 };

@@ -25,6 +25,10 @@ void name_client::remove(std::uint64_t request, const std::string& name,
                          const std::optional<core::name_owner>& owner,
                          core::instant deadline, wishes& out) {
   const auto* const record = replica_.find(name);
+  if (record == nullptr && !synced()) {
+    out.effects.emplace_back(name_answer{request, verdict::not_synced});
+    return;
+  }
   const bool other = owner && (record == nullptr || record->owner != *owner);
   if (other) {
     out.effects.emplace_back(name_answer{request, verdict::refused});

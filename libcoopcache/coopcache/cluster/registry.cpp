@@ -48,7 +48,9 @@ void registry::tell_membership(const clocks& at,
       wishes_.effects.emplace_back(std::get<drop_link>(one));
   }
   // A node that still looks for its peers has not even begun its own view.
-  if (!membership_.forming() && entered_ != membership_.current().id)
+  const auto& now = membership_.current();
+  const bool begins = membership_.forming() && now.members.size() == 1;
+  if (!begins && entered_ != now.id)
     enter_view(at);
 }
 
