@@ -371,7 +371,6 @@ public:
     }
   }
 
-  /// `clients` in all, spread over the nodes.
   /// How often a second another process and this thread pass a token on that
   /// each holds for 10 ms, by messages of CAF's: what the machine allows.
   double pass_tokens() {
@@ -390,6 +389,7 @@ public:
     return 2 * rounds / seconds_since(begin);
   }
 
+  /// `clients` in all, spread over the nodes.
   seen contend_everywhere(std::size_t clients, clock::duration length) {
     const auto begin = clock::now() + 300ms;
     const auto end = begin + length;

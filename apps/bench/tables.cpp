@@ -332,7 +332,7 @@ void judge_stampedes(targets& t, const results& all) {
 }
 
 void judge_clusters(targets& t, const results& all) {
-  for (const std::string size : {"3", "5"}) {
+  for (const std::string size : {"3", "5", "12", "16"}) {
     const auto name = "cluster/nodes:" + size;
     const auto ours = all.counter(name, "remote");
     const auto trip = all.counter(name, "trip");

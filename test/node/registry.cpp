@@ -163,9 +163,9 @@ TEST_CASE("a handle of a link that is lost is not found by who asks later") {
   const auto second = caf::actor_cast<caf::strong_actor_ptr>(h.idle());
   const core::name_owner owner{{"there", 1}, 1};
   actor::directory d;
-  CHECK(d.owner_of("n").actor == 0);
+  CHECK(d.look_up("n").owner.actor == 0);
   CHECK(d.set("n", owner, nullptr).actor == 0);
-  CHECK(d.owner_of("n") == owner);
+  CHECK(d.look_up("n").owner == owner);
   CHECK(d.find("n") == nullptr);
   const auto before = d.epoch();
   d.offer("n", {{"there", 1}, 2}, before, first); // it had another owner

@@ -78,6 +78,16 @@ public:
         throw std::runtime_error("cannot change what reaches " + name(i));
   }
 
+  /// A host takes so many bytes a second at most.
+  void slow_down(std::size_t i, int mib_per_second) const {
+    if (!filter(i,
+                "flush chain inet lab loss; add rule inet lab loss limit rate"
+                " over "
+                  + std::to_string(mib_per_second)
+                  + " mbytes/second burst 1 mbytes drop"))
+      throw std::runtime_error("cannot change what reaches " + name(i));
+  }
+
   void cut_between(const std::vector<std::size_t>& left,
                    const std::vector<std::size_t>& right,
                    bool is_cut = true) const {

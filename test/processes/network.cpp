@@ -237,3 +237,23 @@ TEST_CASE("while packets are lost a lock excludes, and nobody waits for ever") {
   }
   CHECK(expected > 40);
 }
+
+TEST_CASE("who sends a long message over a slow network is not silent") {
+  field f{3};
+  if (!f)
+    return;
+  auto& all = *f.nodes;
+  CHECK(all[2].ask("register sink exit") == "ok");
+  CHECK(within(5s, [&] { return all[0].ask("ask sink") == "at n2"; }));
+  const auto before = all.log(2);
+  f.net.slow_down(2, 4);
+  const auto begin = clock::now();
+  CHECK(all[0].ask("flood sink 24") == "ok");
+  CHECK(all[2].hear("got", 60s) == std::to_string(24 * 1024 * 1024));
+  const auto took = since(begin);
+  MESSAGE("it took " << took.count() << " ms");
+  CHECK(took > 3s);            // twice the detection time
+  CHECK(all.log(2) == before); // no link was lost, no view has changed
+  f.net.lose(0);
+  all.await_view({0, 1, 2});
+}

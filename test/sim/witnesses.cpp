@@ -528,7 +528,7 @@ void name_witness::acted(const world& w, std::size_t node,
     mine.answered = true;
     if (a->how != cluster::verdict::done)
       return;
-    require(mine.was_there || mine.dead,
+    require(mine.was_there || mine.dead || mine.maybe_removed,
             "done, and its own node has never had it: " + mine.wish.name);
     mine.told = true;
     check_done(w, mine, a->request);

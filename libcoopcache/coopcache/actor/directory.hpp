@@ -30,6 +30,11 @@ namespace coopcache::actor {
 /// up. (`std::shared_mutex` lets readers come first.)
 class directory {
 public:
+  struct entry {
+    core::name_owner owner;
+    caf::strong_actor_ptr handle; ///< null: nobody has made one yet
+  };
+
   /// Null if there is no such name, or nobody has made a handle yet.
   [[nodiscard]] caf::strong_actor_ptr find(std::string_view name) const {
     const auto& part = part_of(name);
@@ -39,11 +44,11 @@ public:
   }
 
   /// Nobody if there is no such name.
-  [[nodiscard]] core::name_owner owner_of(std::string_view name) const {
+  [[nodiscard]] entry look_up(std::string_view name) const {
     const auto& part = part_of(name);
     const std::shared_lock guard{part.mutex};
     const auto at = part.names.find(name);
-    return at == part.names.end() ? core::name_owner{} : at->second.owner;
+    return at == part.names.end() ? entry{} : at->second;
   }
 
   /// Tells times apart between which handles were forgotten.
@@ -99,11 +104,6 @@ private:
     std::size_t operator()(std::string_view text) const noexcept {
       return std::hash<std::string_view>{}(text);
     }
-  };
-
-  struct entry {
-    core::name_owner owner;
-    caf::strong_actor_ptr handle;
   };
 
   /// A shared mutex of which no thread may take a share twice.

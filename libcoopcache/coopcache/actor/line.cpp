@@ -1,5 +1,7 @@
 #include "coopcache/actor/line.hpp"
 
+#include "coopcache/table/clock.hpp"
+
 #include <caf/io/network/native_socket.hpp>
 #include <caf/io/network/stream_impl.hpp>
 #include <caf/make_counted.hpp>
@@ -101,6 +103,15 @@ private:
     net::rw_state write_some(std::size_t& result, net::native_socket fd,
                              const void* bytes, std::size_t size) {
       return whose_.write_some(result, fd, bytes, size);
+    }
+
+    net::rw_state read_some(std::size_t& result, net::native_socket fd,
+                            void* bytes, std::size_t size) {
+      const auto how = caf::policy::tcp::read_some(result, fd, bytes, size);
+      if (how == net::rw_state::success && result > 0)
+        whose_.line_->heard_.store(table::precise_now(),
+                                   std::memory_order_relaxed);
+      return how;
     }
 
     line_scribe& whose_;

@@ -1,11 +1,13 @@
 #pragma once
 
 #include "coopcache/actor/sockets.hpp"
+#include "coopcache/core/time.hpp"
 
 #include <caf/byte_buffer.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
 #include <caf/io/scribe.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -35,6 +37,12 @@ public:
   /// written: the broker has something to write, or the socket takes nothing.
   bool write(const caf::byte_buffer& message);
 
+  /// When something has come over the connection last, a part of a message
+  /// included. By the clock of `table::precise_now`.
+  [[nodiscard]] core::instant heard() const noexcept {
+    return heard_.load(std::memory_order_relaxed);
+  }
+
   /// The broker will be given something to write: what follows waits for it.
   void leave_to_broker() {
     const std::lock_guard guard{mutex_};
@@ -47,6 +55,7 @@ private:
   std::mutex mutex_;
   bool is_busy_ = false; ///< the broker has something to write
   descriptor socket_;
+  std::atomic<core::instant> heard_ = core::instant{};
 };
 
 /// A connected socket as the broker wants it. It tells `beside` when the broker

@@ -360,6 +360,9 @@ private:
   void perform(const synced_up& what);
 
   core::instant tick(core::instant monotonic);
+  /// How long ago something came from each linked node.
+  [[nodiscard]] std::vector<std::pair<core::node_id, std::chrono::nanoseconds>>
+  last_heard() const;
   [[nodiscard]] core::instant due() const;
   void answer_syncs(const cluster::clocks& at);
   [[nodiscard]] bool is_in_sync(const cluster::clocks& at) const;

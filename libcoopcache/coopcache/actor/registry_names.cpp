@@ -372,19 +372,17 @@ void registry_core::perform(const link_changed& what) {
 caf::strong_actor_ptr registry_core::find_first(std::string_view name) const {
   const std::shared_lock guard{finding_};
   const auto epoch = names_.epoch();
-  const auto owner = names_.owner_of(name);
-  if (owner.actor == 0)
-    return nullptr;
-  if (owner.node == self_)
-    return names_.find(name); // it was another node's when we looked
-  auto handle = handle_of(owner);
+  auto [owner, handle] = names_.look_up(name); // it may have come meanwhile
+  if (handle != nullptr || owner.actor == 0 || owner.node == self_)
+    return handle;
+  handle = handle_of(owner);
   if (handle != nullptr)
     names_.offer(name, owner, epoch, handle);
   return handle;
 }
 
 bool registry_core::is_cut_off(std::string_view name) const {
-  const auto owner = names_.owner_of(name);
+  const auto owner = names_.look_up(name).owner;
   return owner.actor != 0 && owner.node != self_
          && way_to(owner.node).second == nullptr;
 }

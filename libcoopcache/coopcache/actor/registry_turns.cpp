@@ -96,14 +96,31 @@ void registry_core::work(std::unique_lock<std::mutex>& guard) {
   idle_.notify_all();
 }
 
+// Beats wait behind a long message: whatever comes is a sign of life.
+std::vector<std::pair<core::node_id, std::chrono::nanoseconds>>
+registry_core::last_heard() const {
+  std::vector<std::pair<core::node_id, std::chrono::nanoseconds>> result;
+  const std::lock_guard guard{tables_mutex_};
+  for (const auto& [peer, over] : links_)
+    if (const auto line = over.past_broker->get())
+      result.emplace_back(peer, table::precise_now() - line->heard());
+  return result;
+}
+
 core::instant registry_core::tick(core::instant monotonic) {
   core::instant next;
   {
     const std::lock_guard guard{mutex_};
     next = due();
   }
-  if (boot_now() >= next)
-    turn([](auto& machine, const auto& at) { return machine.tick(at); });
+  if (boot_now() >= next) {
+    const auto heard = last_heard();
+    turn([&](auto& machine, const auto& at) {
+      for (const auto& [peer, ago] : heard)
+        machine.heard(peer, at.now - ago);
+      return machine.tick(at);
+    });
+  }
   auto wanted = core::never;
   if (const auto net = network()) {
     net->tick(monotonic);

@@ -307,6 +307,11 @@ void membership::receive(const core::node_id& from, const message& what,
   act(at, out);
 }
 
+void membership::heard(const core::node_id& from, core::instant when) {
+  if (const auto at = peers_.find(from); at != peers_.end())
+    at->second.heard = std::max(at->second.heard, when);
+}
+
 void membership::tick(const clocks& at, effects& out) {
   note_time(at.now);
   lose_the_silent(at.now, out);

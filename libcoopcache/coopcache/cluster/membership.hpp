@@ -93,6 +93,9 @@ public:
   void receive(const core::node_id& from, const message& what, const clocks& at,
                effects& out);
 
+  /// Something else than a message has come from it.
+  void heard(const core::node_id& from, core::instant when);
+
   /// To be called at `next_wake`, or at any other time.
   void tick(const clocks& at, effects& out);
 

@@ -55,6 +55,10 @@ public:
   [[nodiscard]] effects receive(const core::node_id& from, message what,
                                 const clocks& at);
   [[nodiscard]] effects tick(const clocks& at);
+  /// Something has come from a linked node, no message: it is not silent.
+  void heard(const core::node_id& from, core::instant when) {
+    membership_.heard(from, when);
+  }
   [[nodiscard]] effects probed(const clocks& at);
   /// Leaves the cluster, for good: locks are lost, wishes end.
   [[nodiscard]] effects leave(const clocks& at);

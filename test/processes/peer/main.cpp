@@ -57,6 +57,9 @@ caf::behavior owner(caf::event_based_actor*, const std::string& node) {
   return {
     [node](caf::get_atom) { return node; },
     [](const std::string& text) { say("told " + text); },
+    [](caf::put_atom, const std::string& text) {
+      say("got " + std::to_string(text.size()));
+    },
     [](const name_lost& what) {
       say("lost-name " + what.name + (what.clash ? " clash" : " replaced"));
     },
@@ -363,6 +366,15 @@ private:
     answer(word(registry_.send(name, text)));
   }
 
+  // flood NAME MIB
+  void flood(std::istringstream& in) {
+    std::string name;
+    std::size_t mib = 0;
+    in >> name >> mib;
+    answer(word(registry_.send(name, caf::put_atom_v,
+                               std::string(mib * 1024 * 1024, 'x'))));
+  }
+
   // Whether the actor that was registered here last under that name lives.
   void lives(std::istringstream& in) {
     std::string name;
@@ -505,6 +517,7 @@ private:
     {"release", [this](auto& in) { release(in); }},
     {"kill", [this](auto& in) { kill(in); }},
     {"tell", [this](auto& in) { tell(in); }},
+    {"flood", [this](auto& in) { flood(in); }},
     {"lives", [this](auto& in) { lives(in); }},
     {"whereis", [this](auto& in) { whereis(in); }},
     {"gaps", [this](auto& in) { gaps(in); }},
