@@ -111,11 +111,7 @@ TEST_CASE("two full halves have the same names, and one holder, in 300 ms") {
     return std::all_of(holders.begin(), holders.end(), [&](const auto& one) {
       const auto& both = one.second;
       return std::count_if(both.begin(), both.end(),
-                           [&](auto request) {
-                             return std::find(c.lost.begin(), c.lost.end(),
-                                              request)
-                                    != c.lost.end();
-                           })
+                           [&](auto request) { return c.was_lost(request); })
              == 1;
     });
   };

@@ -213,12 +213,12 @@ void lock_witness::acted(const world& w, std::size_t node,
   if (const auto* const a = std::get_if<cluster::lock_answer>(&what)) {
     const auto at = open_.find(a->request);
     require(at != open_.end(), "a lock wish was answered twice");
-    if (a->how == cluster::verdict::done)
+    if (a->how == cluster::verdict::done) {
       granted(w, node, *a);
-    else
+    } else {
       ended_.insert(a->request);
-    if (a->how != cluster::verdict::done)
       gave_up_[at->second.wish.resource].push_back(w.now());
+    }
     open_.erase(at);
   } else if (const auto* const l = std::get_if<cluster::lock_lost>(&what)) {
     lost(l->request);

@@ -4,14 +4,10 @@
 #include "coopcache/actor/registry_shell.hpp"
 #include "coopcache/actor/shell.hpp"
 #include "coopcache/actor/threads.hpp"
-#include "coopcache/core/text.hpp"
 
 #include <caf/actor_registry.hpp>
-#include <caf/exit_reason.hpp>
-#include <caf/send.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
-#include <algorithm>
 #include <thread>
 
 namespace coopcache::actor {

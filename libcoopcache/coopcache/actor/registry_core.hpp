@@ -223,6 +223,8 @@ public:
 
   static constexpr const char*
     no_way_to_owner = "no link to the node of its owner now";
+  static constexpr const char*
+    not_all_names = "this node does not know all names of the cluster yet";
 
   /// What a verdict means; none for `done`. `refused` is the code for that.
   [[nodiscard]] std::optional<error>

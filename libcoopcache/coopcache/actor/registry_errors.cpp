@@ -32,8 +32,7 @@ std::optional<error> registry_core::error_of(cluster::verdict how,
                 "a name, resource, requester or resolver has more than 4096 "
                 "bytes"};
       case verdict::not_synced:
-        return {errc::not_synced,
-                "this node does not know all names of the cluster yet"};
+        return {errc::not_synced, not_all_names};
       case verdict::leaving:
         return {errc::shutting_down, "the node leaves"};
       case verdict::refused:

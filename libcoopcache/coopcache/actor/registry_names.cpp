@@ -274,9 +274,7 @@ error registry_core::unknown(std::string_view name, bool was_synced) const {
   if (is_cut_off(name))
     return make_error(errc::unknown_node, no_way_to_owner, name);
   if (!was_synced)
-    return make_error(errc::not_synced,
-                      "this node does not know all names of the cluster yet",
-                      name);
+    return make_error(errc::not_synced, not_all_names, name);
   return make_error(errc::unknown_name, "nobody has the name", name);
 }
 
