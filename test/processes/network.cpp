@@ -257,3 +257,23 @@ TEST_CASE("who sends a long message over a slow network is not silent") {
   f.net.lose(0);
   all.await_view({0, 1, 2});
 }
+
+TEST_CASE("a lock of a program that is no node is free once it is unplugged") {
+  field f{3};
+  if (!f)
+    return;
+  auto& all = *f.nodes;
+  // The program runs on host 2, and asks the node of host 0 or 1.
+  CHECK(all[2].ask("stranger lock far") == "held");
+  all[0].say("lock waits far - 60000");
+  f.net.cut_between({2}, {0, 1});
+  const auto cut = clock::now();
+  CHECK(all[0].hear("waits", 60s).starts_with("token"));
+  const auto took = since(cut);
+  MESSAGE("free " << took.count() << " ms after the cut");
+  CHECK(took <= 11s); // 10 s, and what a busy machine takes
+  f.net.cut_between({2}, {0, 1}, false);
+  CHECK(all[2].ask("stranger unlock far") != "ok");
+  CHECK(all[2].ask("stranger lost far") == "yes");
+  CHECK(all[0].ask("lost waits") == "held");
+}

@@ -26,8 +26,10 @@
 #include <list>
 #include <malloc.h>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -72,6 +74,27 @@ struct system_config : caf::actor_system_config {
     set("caf.scheduler.policy", "sharing");
     set("caf.scheduler.max-threads", 2);
   }
+};
+
+/// A program that is no node, as far as CAF can tell, and a node's registry.
+struct stranger {
+  explicit stranger(const std::string& endpoint) {
+    const auto colon = endpoint.rfind(':');
+    const auto port = std::stoi(endpoint.substr(colon + 1));
+    auto found = sys.middleman()
+                   .remote_actor<registry_actor>(endpoint.substr(0, colon),
+                                                 static_cast<std::uint16_t>(
+                                                   port));
+    if (!found)
+      throw std::runtime_error("not let in: " + to_string(found.error()));
+    far = *found;
+    self->monitor(far);
+  }
+
+  system_config cfg{};
+  caf::actor_system sys{cfg};
+  caf::scoped_actor self{sys};
+  registry_actor far;
 };
 
 class peer {
@@ -460,28 +483,44 @@ private:
     say("guests have left");
   }
 
+  // stranger lock|unlock|lost RESOURCE: a program that is no node asks another
+  // node, or waits until it is told that it has no connection.
+  void ask_as_stranger(std::istringstream& in) {
+    std::string what, resource;
+    in >> what >> resource;
+    if (!stranger_)
+      stranger_ = std::make_unique<stranger>(linked());
+    const auto failed = [](const caf::error& e) { answer(to_string(e)); };
+    if (what == "lock")
+      actor::request(&*stranger_->self, stranger_->far, 10s, lock_atom_v,
+                     resource, std::string{}, caf::timespan{5s})
+        .receive([](std::uint64_t) { answer("held"); }, failed);
+    else if (what == "unlock")
+      actor::request(&*stranger_->self, stranger_->far, 10s, unlock_atom_v,
+                     resource, std::string{})
+        .receive([] { answer("ok"); }, failed);
+    else
+      stranger_->self->receive([](const caf::down_msg&) { answer("yes"); },
+                               caf::after(5s) >> [] { answer("no"); });
+  }
+
   // strangers COUNT: so many programs that are no nodes ask another node.
   void strangers(std::istringstream& in) {
     int count = 0;
     in >> count;
-    const auto endpoint = registry_.info().links.at(0).endpoint;
-    const auto port = static_cast<std::uint16_t>(
-      std::stoi(endpoint.substr(endpoint.rfind(':') + 1)));
     for (; count > 0; --count) {
-      system_config alone;
-      caf::actor_system sys{alone};
-      const auto far = sys.middleman().remote_actor<registry_actor>("127.0.0.1",
-                                                                    port);
-      if (!far) {
-        say("strangers were not let in");
-        return;
-      }
-      caf::scoped_actor self{sys};
-      actor::request(&*self, *far, 5s, whereis_atom_v, std::string{"nobody"})
+      const stranger one{linked()};
+      actor::request(&*one.self, one.far, 5s, whereis_atom_v,
+                     std::string{"nobody"})
         .receive([](const caf::strong_actor_ptr&) {},
                  [](const caf::error& e) { say("strangers " + to_string(e)); });
     }
     say("strangers have left");
+  }
+
+  /// Where a node listens to which this one is linked.
+  [[nodiscard]] std::string linked() const {
+    return registry_.info().links.at(0).endpoint;
   }
 
   caf::actor_system& sys_;
@@ -494,6 +533,7 @@ private:
   std::mutex mutex_;
   std::map<std::string, held_lock> held_;
   std::list<std::thread> threads_;
+  std::unique_ptr<stranger> stranger_;
   std::map<std::string, handler> commands_{
     {"sync", [this](auto& in) { sync(in); }},
     {"view", [this](auto& in) { view(in); }},
@@ -526,6 +566,7 @@ private:
     {"descriptors", [this](auto& in) { descriptors(in); }},
     {"heap", [this](auto& in) { heap(in); }},
     {"guests", [this](auto& in) { guests(in); }},
+    {"stranger", [this](auto& in) { ask_as_stranger(in); }},
     {"strangers", [this](auto& in) { strangers(in); }},
   };
 };
