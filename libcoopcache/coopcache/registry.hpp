@@ -21,6 +21,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -424,19 +425,41 @@ public:
   template <class F, class... Ts>
   reply<caf::infer_handle_from_fun_t<F>> spawn_named(std::string_view name, F f,
                                                      Ts&&... xs) const {
-    static_assert(!std::is_base_of_v<caf::blocking_actor,
-                                     typename caf::infer_impl_from_fun_t<F>>,
-                  "spawn_named: a blocking actor would run before it has the "
-                  "name; use register_name");
     auto* const sys = system();
     if (sys == nullptr)
       return gone(name);
-    auto made = sys->template spawn<caf::lazy_init>(std::move(f),
-                                                    std::forward<Ts>(xs)...);
+    auto made = spawn_asleep(*sys, std::move(f), std::forward<Ts>(xs)...);
     if (auto done = register_name(name, made); !done)
       return done.error(); // nobody has a handle of it: it never runs
     actor::wake_up(caf::actor_cast<caf::actor>(made));
     return made;
+  }
+
+  /// The same for an actor. The new one runs also if `self` ends meanwhile.
+  template <detail::event_actor Self, class F, class... Ts>
+  auto spawn_named(Self* self, std::string name, F f, Ts&&... xs) const {
+    using answer = reply<caf::infer_handle_from_fun_t<F>>;
+    auto start = [core = *this, self, name = std::move(name), f = std::move(f),
+                  args = std::make_tuple(std::forward<Ts>(xs)...)](
+                   auto then) mutable {
+      auto tell = core.deliver<answer>(self, std::move(then));
+      auto* const sys = core.system();
+      if (sys == nullptr)
+        return tell(core.gone(name));
+      auto made = std::apply(
+        [&](auto&... each) {
+          return spawn_asleep(*sys, std::move(f), std::move(each)...);
+        },
+        args);
+      core.start_put(name, caf::actor_cast<caf::strong_actor_ptr>(made), false,
+                     {}, [tell = std::move(tell), made](const status& done) {
+                       if (!done)
+                         return tell(done.error());
+                       actor::wake_up(caf::actor_cast<caf::actor>(made));
+                       tell(made);
+                     });
+    };
+    return detail::pending_answer{std::move(start)};
   }
 
   /// A function that decides who keeps a name when two sides meet that both
@@ -598,6 +621,17 @@ private:
   status give_back(const caf::strong_actor_ptr& client,
                    std::string_view resource, std::string_view requester,
                    lock_scope scope) const;
+
+  /// Runs nothing of it before it is woken.
+  template <class F, class... Ts>
+  static auto spawn_asleep(caf::actor_system& sys, F f, Ts&&... xs) {
+    static_assert(!std::is_base_of_v<caf::blocking_actor,
+                                     typename caf::infer_impl_from_fun_t<F>>,
+                  "spawn_named: a blocking actor would run before it has the "
+                  "name; use register_name");
+    return sys.template spawn<caf::lazy_init>(std::move(f),
+                                              std::forward<Ts>(xs)...);
+  }
 
   template <detail::event_actor Self>
   auto put_for(Self* self, std::string name, caf::strong_actor_ptr who,

@@ -329,6 +329,37 @@ TEST_CASE("an actor that is spawned by name runs only if it gets it") {
   end(*first);
 }
 
+TEST_CASE("an actor spawns one by name without waiting for it") {
+  host h;
+  std::atomic<int> ran = 0;
+  const auto make = [&ran](caf::event_based_actor*, int number) {
+    ++ran;
+    return caf::behavior{[number](caf::get_atom) { return number; }};
+  };
+  std::promise<reply<caf::actor>> first, second;
+  const auto parent = h.with([&](caf::event_based_actor* self) {
+    h.registry.spawn_named(self, "alpha", make, 7)
+      .then([&, self](reply<caf::actor> made) {
+        first.set_value(std::move(made));
+        h.registry.spawn_named(self, "alpha", make, 8)
+          .then([&](reply<caf::actor> refused) {
+            second.set_value(std::move(refused));
+          });
+      });
+  });
+  auto made = first.get_future().get();
+  REQUIRE(made);
+  CHECK(h.registry.whereis("alpha") == *made);
+  caf::scoped_actor self{h.sys};
+  actor::request(&*self, *made, 5s, caf::get_atom_v)
+    .receive([](int number) { CHECK(number == 7); },
+             [](const caf::error& e) { FAIL(to_string(e)); });
+  CHECK(second.get_future().get().error().code == errc::name_taken);
+  CHECK(ran == 1);
+  end(*made);
+  end(parent);
+}
+
 TEST_CASE("a lock excludes, is queued for, and has a growing token") {
   host h;
   auto first = h.registry.lock("r");

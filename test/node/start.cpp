@@ -125,6 +125,7 @@ TEST_CASE("a port that is taken is told at the start") {
 TEST_CASE("an actor system that is not prepared for a cluster is refused") {
   config cfg;
   cfg.node.listen = "127.0.0.1:0";
+  init_types();
   caf::actor_system_config without;
   caf::actor_system sys{without};
   CHECK_THROWS_AS(static_cast<void>(node::start(sys, cfg)), node_error);
