@@ -1,6 +1,7 @@
 #include "coopcache/cluster/component.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -9,6 +10,10 @@ namespace coopcache::cluster {
 namespace {
 
 using indices = std::vector<std::size_t>;
+
+/// How many nodes leave, by the size of the view that they come from, the
+/// greatest first. That is the order in which it counts.
+using cost = std::vector<std::size_t>;
 
 /// Which candidates can talk to each other, by index.
 class graph {
@@ -24,11 +29,8 @@ public:
                                                                 known[a].id);
   }
 
-  [[nodiscard]] std::size_t broken(std::size_t a, const indices& among) const {
-    return static_cast<std::size_t>(
-      std::count_if(among.begin(), among.end(), [this, a](std::size_t b) {
-        return a != b && !edges_[a * size_ + b];
-      }));
+  [[nodiscard]] bool is_broken(std::size_t a, std::size_t b) const {
+    return a != b && !edges_[a * size_ + b];
   }
 
 private:
@@ -36,29 +38,118 @@ private:
   std::vector<bool> edges_;
 };
 
-/// Takes nodes out of `group` until all that are left are connected; returns
-/// those that were taken out.
-indices thin_out(indices& group, const graph& links,
-                 const std::vector<candidate>& known) {
-  indices out;
-  for (;;) {
-    auto worst = known.size();
+/// Who has to leave a group for all others to be connected: a minimum vertex
+/// cover of its broken pairs, by branch and bound. The first that it comes to
+/// is that of the greedy way, which takes the worst out one by one; it has so
+/// many steps to better it, the same on all nodes. Thirteen nodes never need
+/// more: with T(n) = 1 + T(n - 1) + T(n - 2), T(13) is 753.
+class thinning {
+public:
+  thinning(const graph& links, const std::vector<candidate>& known)
+    : links_(links) {
+    indices sizes;
+    for (const auto& one : known)
+      sizes.push_back(one.view_size);
+    std::sort(sizes.begin(), sizes.end(), std::greater{});
+    sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+    for (const auto& one : known)
+      ranks_.push_back(static_cast<std::size_t>(
+        std::find(sizes.begin(), sizes.end(), one.view_size) - sizes.begin()));
+    none_ = cost(sizes.size());
+  }
+
+  /// Takes them out of `group` and returns them.
+  indices apply(indices& group) {
+    go(group, {}, none_);
+    for (const auto one : out_)
+      std::erase(group, one);
+    return std::move(out_);
+  }
+
+private:
+  static constexpr std::size_t most_steps = 1000;
+
+  [[nodiscard]] std::size_t broken(std::size_t a, const indices& among) const {
+    return static_cast<std::size_t>(
+      std::count_if(among.begin(), among.end(),
+                    [&](std::size_t b) { return links_.is_broken(a, b); }));
+  }
+
+  /// Who leaves first: whoever comes from the smallest view, then who has most
+  /// broken pairs. `group` is sorted by rank: of equals the later one. Null if
+  /// there is no broken pair.
+  [[nodiscard]] const std::size_t* worst(const indices& group) const {
+    const std::size_t* result = nullptr;
     std::pair<std::size_t, std::size_t> most{0, 0}; // smallness, broken pairs
-    for (const auto i : group) {
-      const auto broken = links.broken(i, group);
-      const std::pair here{~known[i].view_size, broken};
-      // `known` is sorted by rank: of equals the later one leaves.
-      if (broken > 0 && here >= most) {
-        worst = i;
+    for (const auto& i : group) {
+      const std::pair here{ranks_[i], broken(i, group)};
+      if (here.second > 0 && here >= most) {
+        result = &i;
         most = here;
       }
     }
-    if (worst == known.size())
-      return out;
-    std::erase(group, worst);
-    out.push_back(worst);
+    return result;
   }
-}
+
+  /// At least this has to be added for `group`: of each of some broken pairs
+  /// that share no node one leaves.
+  [[nodiscard]] cost least(indices group) const {
+    auto result = none_;
+    while (group.size() > 1) {
+      const auto a = group.back();
+      group.pop_back();
+      const auto b = std::find_if(group.begin(), group.end(), [&](auto other) {
+        return links_.is_broken(a, other);
+      });
+      if (b == group.end())
+        continue;
+      ++result[std::max(ranks_[a], ranks_[*b])];
+      group.erase(b);
+    }
+    return result;
+  }
+
+  // Either the worst leaves, or all leave to whom its link is broken.
+  void go(const indices& group, const indices& out, const cost& so_far) {
+    if (++steps_ > most_steps && is_found_)
+      return;
+    auto bound = least(group);
+    std::transform(bound.begin(), bound.end(), so_far.begin(), bound.begin(),
+                   std::plus{});
+    if (is_found_ && bound >= best_)
+      return;
+    const auto* const who = worst(group);
+    if (who == nullptr) {
+      is_found_ = true;
+      out_ = out;
+      best_ = so_far;
+      return;
+    }
+    go_without(group, {*who}, out, so_far);
+    indices others;
+    std::copy_if(group.begin(), group.end(), std::back_inserter(others),
+                 [&](auto i) { return links_.is_broken(*who, i); });
+    go_without(group, others, out, so_far);
+  }
+
+  void go_without(indices group, const indices& leaving, indices out,
+                  cost so_far) {
+    for (const auto one : leaving) {
+      std::erase(group, one);
+      out.push_back(one);
+      ++so_far[ranks_[one]];
+    }
+    go(group, out, so_far);
+  }
+
+  const graph& links_;
+  indices ranks_; ///< of their views' sizes, 0 is the greatest
+  cost none_;
+  cost best_;
+  indices out_;
+  bool is_found_ = false;
+  std::size_t steps_ = 0;
+};
 
 } // namespace
 
@@ -72,7 +163,7 @@ std::vector<core::node_id> component_of(const core::node_id& self,
   std::iota(rest.begin(), rest.end(), std::size_t{0});
   for (;;) {
     indices group = std::move(rest);
-    rest = thin_out(group, links, known);
+    rest = thinning{links, known}.apply(group);
     std::sort(rest.begin(), rest.end());
     std::vector<core::node_id> ids;
     ids.reserve(group.size());

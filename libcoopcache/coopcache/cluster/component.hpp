@@ -15,11 +15,11 @@ struct candidate {
 };
 
 /// The nodes that should make up one view with `self`, by rank: all connected
-/// to each other, and the same answer on every node that knows the same. As
-/// few nodes as possible are left out: of a broken pair the one leaves that
-/// comes from the smaller view (a joiner has to reach all members), then the
-/// one with more broken pairs, then the one that ranks last. A link counts
-/// only if both ends report it.
+/// to each other, and the same answer on every node that knows the same. As few
+/// nodes as possible of the largest view are left out, then of the next one (a
+/// joiner has to reach all members): exactly with up to 13 candidates, and in a
+/// bounded search with more. Of equal choices the one that leaves has more
+/// broken pairs, then ranks last. A link counts only if both ends report it.
 ///
 /// REQUIRES: `self` is among `known`, no two of which have the same id.
 [[nodiscard]] std::vector<core::node_id>
