@@ -111,7 +111,7 @@ private:
                             void* bytes, std::size_t size) {
       const auto how = caf::policy::tcp::read_some(result, fd, bytes, size);
       if (how == net::rw_state::success && result > 0)
-        whose_.line_->heard_.store(table::precise_now(),
+        whose_.line_->heard_.store(table::boot_now(),
                                    std::memory_order_relaxed);
       return how;
     }

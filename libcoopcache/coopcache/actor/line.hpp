@@ -38,7 +38,7 @@ public:
   bool write(const caf::byte_buffer& message);
 
   /// When something has come over the connection last, a part of a message
-  /// included. By the clock of `table::precise_now`.
+  /// included. By the clock of `table::boot_now`.
   [[nodiscard]] core::instant heard() const noexcept {
     return heard_.load(std::memory_order_relaxed);
   }

@@ -2,6 +2,7 @@
 
 #include "coopcache/config_endpoint.hpp"
 #include "coopcache/core/text.hpp"
+#include "coopcache/table/clock.hpp"
 
 #include <algorithm>
 
@@ -66,7 +67,7 @@ void registry_core::log(log_level level, std::string_view line) noexcept {
 // Only while performing: that is one thread at a time.
 void registry_core::warn_of_many(std::string line) {
   constexpr unsigned most = 10;
-  const auto now = boot_now();
+  const auto now = table::boot_now();
   if (now - many_since_ >= 1s) {
     many_since_ = now;
     many_ = 0;

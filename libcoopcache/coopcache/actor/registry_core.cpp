@@ -4,6 +4,7 @@
 #include "coopcache/actor/registry_shell.hpp"
 #include "coopcache/actor/shell.hpp"
 #include "coopcache/actor/threads.hpp"
+#include "coopcache/table/clock.hpp"
 
 #include <caf/actor_registry.hpp>
 #include <caf/typed_event_based_actor.hpp>
@@ -142,7 +143,7 @@ void registry_core::stop() {
 
 // The others should know that it was no accident.
 void registry_core::await_farewell() const {
-  for (const auto end = boot_now() + 500ms; boot_now() < end;) {
+  for (const auto end = table::boot_now() + 500ms; table::boot_now() < end;) {
     {
       const std::lock_guard guard{mutex_};
       if (machine_.members().has_left())

@@ -32,10 +32,6 @@
 
 namespace coopcache::actor {
 
-/// The clock that goes on while the machine is suspended: who wakes up has
-/// missed what the others did meanwhile.
-[[nodiscard]] core::instant boot_now() noexcept;
-
 /// A lock that was granted, as its holder sees it. Thread-safe.
 struct lock_state {
   using instants = std::atomic<core::instant>;
@@ -362,8 +358,8 @@ private:
   void perform(const synced_up& what);
 
   core::instant tick(core::instant monotonic);
-  /// How long ago something came from each linked node.
-  [[nodiscard]] std::vector<std::pair<core::node_id, std::chrono::nanoseconds>>
+  /// When something has come last from each linked node.
+  [[nodiscard]] std::vector<std::pair<core::node_id, core::instant>>
   last_heard() const;
   [[nodiscard]] core::instant due() const;
   void answer_syncs(const cluster::clocks& at);

@@ -2,6 +2,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/core/text.hpp"
+#include "coopcache/table/clock.hpp"
 
 #include <algorithm>
 
@@ -34,7 +35,7 @@ std::uint64_t registry_core::lock(lock_call what, lock_done done) {
 }
 
 bool lock_state::is_lost() const noexcept {
-  return lost || boot_now() >= until->load();
+  return lost || table::boot_now() >= until->load();
 }
 
 bool registry_core::cancel(std::uint64_t request) {

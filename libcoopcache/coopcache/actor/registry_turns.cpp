@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <thread>
 #include <type_traits>
 
@@ -28,15 +27,8 @@ std::uint64_t wall_now() noexcept {
 
 } // namespace
 
-core::instant boot_now() noexcept {
-  timespec ts;
-  clock_gettime(CLOCK_BOOTTIME, &ts);
-  return core::instant{std::chrono::seconds{ts.tv_sec}
-                       + std::chrono::nanoseconds{ts.tv_nsec}};
-}
-
 cluster::clocks registry_core::now() {
-  return {boot_now(), wall_now()};
+  return {table::boot_now(), wall_now()};
 }
 
 core::instant registry_core::deadline_of(
@@ -97,13 +89,13 @@ void registry_core::work(std::unique_lock<std::mutex>& guard) {
 }
 
 // Beats wait behind a long message: whatever comes is a sign of life.
-std::vector<std::pair<core::node_id, std::chrono::nanoseconds>>
+std::vector<std::pair<core::node_id, core::instant>>
 registry_core::last_heard() const {
-  std::vector<std::pair<core::node_id, std::chrono::nanoseconds>> result;
+  std::vector<std::pair<core::node_id, core::instant>> result;
   const std::lock_guard guard{tables_mutex_};
   for (const auto& [peer, over] : links_)
     if (const auto line = over.past_broker->get())
-      result.emplace_back(peer, table::precise_now() - line->heard());
+      result.emplace_back(peer, line->heard());
   return result;
 }
 
@@ -113,11 +105,11 @@ core::instant registry_core::tick(core::instant monotonic) {
     const std::lock_guard guard{mutex_};
     next = due();
   }
-  if (boot_now() >= next) {
+  if (table::boot_now() >= next) {
     const auto heard = last_heard();
     turn([&](auto& machine, const auto& at) {
-      for (const auto& [peer, ago] : heard)
-        machine.heard(peer, at.now - ago);
+      for (const auto& [peer, when] : heard)
+        machine.heard(peer, when);
       return machine.tick(at);
     });
   }
@@ -128,7 +120,7 @@ core::instant registry_core::tick(core::instant monotonic) {
       wanted = net->next_wake();
   }
   const std::lock_guard guard{mutex_};
-  const auto at = boot_now();
+  const auto at = table::boot_now();
   if (at < busy_until_)
     wanted = std::min(wanted, monotonic + 20ms);
   return std::min(wanted, due() - (at - monotonic));

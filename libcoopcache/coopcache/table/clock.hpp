@@ -25,6 +25,15 @@ inline core::instant precise_now() noexcept {
                        + std::chrono::nanoseconds{ts.tv_nsec}};
 }
 
+/// The clock that goes on while the machine is suspended: who wakes up has
+/// missed what other machines did meanwhile.
+inline core::instant boot_now() noexcept {
+  timespec ts;
+  clock_gettime(CLOCK_BOOTTIME, &ts);
+  return core::instant{std::chrono::seconds{ts.tv_sec}
+                       + std::chrono::nanoseconds{ts.tv_nsec}};
+}
+
 /// Upper bound of how far the coarse clock is behind: the period of the
 /// slowest kernel tick in use (100 Hz).
 inline constexpr std::chrono::nanoseconds coarse_step{10'000'000};
