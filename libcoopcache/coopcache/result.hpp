@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
+#include <variant>
 
 namespace coopcache {
 
@@ -162,6 +163,62 @@ public:
 
 private:
   std::shared_ptr<const coopcache::error> failure_;
+};
+
+/// A value, or why there is none.
+template <class T>
+class [[nodiscard]] reply {
+public:
+  reply(T value) : what_(std::in_place_index<0>, std::move(value)) {
+  }
+
+  reply(coopcache::error why) : what_(std::in_place_index<1>, std::move(why)) {
+  }
+
+  /// Whether there is a value.
+  explicit operator bool() const noexcept {
+    return what_.index() == 0;
+  }
+
+  /// @throws bad_result if there is none.
+  [[nodiscard]] T& value() & {
+    if (!*this)
+      throw bad_result{error()};
+    return **this;
+  }
+
+  /// @throws bad_result if there is none.
+  [[nodiscard]] T value() && {
+    return std::move(value());
+  }
+
+  /// Requires: has a value.
+  T& operator*() noexcept {
+    return *std::get_if<0>(&what_);
+  }
+
+  /// Requires: has a value.
+  const T& operator*() const noexcept {
+    return *std::get_if<0>(&what_);
+  }
+
+  /// Requires: has a value.
+  T* operator->() noexcept {
+    return std::get_if<0>(&what_);
+  }
+
+  /// Requires: has a value.
+  const T* operator->() const noexcept {
+    return std::get_if<0>(&what_);
+  }
+
+  /// Requires: has no value.
+  [[nodiscard]] const coopcache::error& error() const noexcept {
+    return *std::get_if<1>(&what_);
+  }
+
+private:
+  std::variant<T, coopcache::error> what_;
 };
 
 } // namespace coopcache

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "coopcache/actor/connector.hpp"
 #include "coopcache/actor/endpoint_notes.hpp"
 #include "coopcache/actor/gate.hpp"
-#include "coopcache/actor/sockets.hpp"
 #include "coopcache/cluster/dialer.hpp"
 #include "coopcache/cluster/greeting.hpp"
 #include "coopcache/core/time.hpp"

@@ -88,8 +88,6 @@ void name_client::linked(wishes& out) {
   ask_again(nullptr, out);
 }
 
-// -- owners -------------------------------------------------------------------
-
 void name_client::announce_gone(const std::string& name,
                                 const core::name_record& record, wishes& out) {
   // Each member drops it as soon as it hears of it. The home says it once more
@@ -135,111 +133,6 @@ void name_client::owner_gone(std::uint64_t actor, wishes& out) {
   }
 }
 
-// -- the replica --------------------------------------------------------------
-
-void name_client::disown(const std::string& name, std::uint64_t actor) {
-  const auto own = own_.find(actor);
-  own->second.erase(name);
-  if (own->second.empty())
-    own_.erase(own);
-}
-
-void name_client::set(const std::string& name, const core::name_record& record,
-                      name_cause cause, wishes& out) {
-  const auto* const old = replica_.find(name);
-  const auto before = old == nullptr ? core::name_owner{} : old->owner;
-  if (const auto gone = gone_.find(name);
-      gone != gone_.end()
-      && gone->second.contains({record.owner.node, record.op})) {
-    if (before.actor != 0 && before.node == self_
-        && old->version < record.version)
-      out.effects.emplace_back(owner_told{name, before, cause});
-    unset(name, record.version, name_cause::request, out);
-    return;
-  }
-  if (!replica_.put(name, record))
-    return;
-  note_applied(name, record, out);
-  if (before != record.owner) {
-    if (before.actor != 0 && before.node == self_) {
-      disown(name, before.actor);
-      out.effects.emplace_back(owner_told{name, before, cause});
-    }
-    if (record.owner.node == self_)
-      own_[record.owner.actor].insert(name);
-  }
-  out.effects.emplace_back(name_changed{name, record});
-}
-
-void name_client::unset(const std::string& name, std::uint64_t up_to,
-                        name_cause cause, wishes& out) {
-  const auto* const old = replica_.find(name);
-  if (old == nullptr)
-    return;
-  const auto before = old->owner;
-  if (!replica_.remove(name, up_to))
-    return;
-  if (before.node == self_) {
-    disown(name, before.actor);
-    if (cause != name_cause::request)
-      out.effects.emplace_back(owner_told{name, before, cause});
-  }
-  out.effects.emplace_back(name_changed{name, {}});
-}
-
-// Our own registration has arrived: it has happened, whatever becomes of the
-// reply. If nobody wants it any more, it is taken back, unless another one was
-// replaced, which cannot be had back.
-void name_client::note_applied(const std::string& name,
-                               const core::name_record& record, wishes& out) {
-  if (record.owner.node != self_)
-    return;
-  const auto at = ops_.find(record.op);
-  const bool ours = at != ops_.end() && at->second.owner == record.owner;
-  if (ours)
-    at->second.applied = true;
-  const bool unwanted = ours && at->second.withdrawn
-                        && at->second.action == name_action::put;
-  if (unwanted || !alive_.contains(record.owner.actor))
-    announce_gone(name, record, out);
-}
-
-void name_client::on(const core::node_id& home, const name_update& what,
-                     wishes& out) {
-  heard_[home] = what.record.version;
-  if (what.record.owner.actor != 0) {
-    if (const auto at = gone_.find(what.name); at != gone_.end())
-      forget_overtaken(at, what.record);
-    set(what.name, what.record, what.cause, out);
-  } else {
-    gone_.erase(what.name);
-    unset(what.name, what.record.version, what.cause, out);
-  }
-  out.send(home, name_ack{what.name, what.record.version});
-  ask_again(&what.name, out);
-}
-
-// Of those that have ended, what the home tells of next is not to come after a
-// later one.
-void name_client::forget_overtaken(ended::iterator of,
-                                   const core::name_record& by) {
-  std::erase_if(of->second, [&](const auto& one) {
-    return one != std::pair{by.owner.node, by.op};
-  });
-  if (of->second.empty())
-    gone_.erase(of);
-}
-
-// What the home has yet to say of that registration is skipped.
-void name_client::on(const core::node_id& from, const name_gone& what,
-                     wishes& out) {
-  if (heard_[homes_.of(what.name)] < what.version)
-    gone_[what.name].emplace(from, what.op);
-  const auto* const record = replica_.find(what.name);
-  if (record != nullptr && record->owner.node == from && record->op == what.op)
-    unset(what.name, record->version, name_cause::request, out);
-}
-
 // Who is refused for the sake of an owner that is gone, as far as this node
 // knows, is ahead of the home: which will say so, or the view will end, or the
 // link comes back.
@@ -266,69 +159,6 @@ void name_client::on(const name_reply& what,
   answer(what.seq, at->second,
          at->second.owner_dead ? verdict::owner_dead : how, out);
   ops_.erase(at);
-}
-
-// -- views --------------------------------------------------------------------
-
-void name_client::enter(const core::view& current, wishes& out) {
-  if (synced())
-    out.effects.emplace_back(names_synced{false});
-  const auto before = std::exchange(view_, current);
-  homes_ = core::homes{current};
-  claims_here_.clear();
-  told_.clear();
-  gone_.clear();
-  heard_.clear();
-  doubtful_.clear(); // all are asked for again
-  untold_ = {current.members.begin(), current.members.end()};
-  const auto& members = view_.members;
-  std::vector<names_end> ends(members.size());
-  // Each member of the last view has a replica with these names, most likely.
-  for (std::size_t i = 0; i < members.size(); ++i)
-    ends[i].claimed = !before.has(members[i]);
-  std::vector<std::string> lost;
-  for (const auto& [name, record] : replica_.all()) {
-    if (!view_.has(record.owner.node)) {
-      lost.push_back(name);
-      continue;
-    }
-    const auto home = homes_.index_of(name);
-    if (members[home] == self_)
-      claims_here_[record.owner.node].push_back({name, record});
-    tell(members[home], name, record, ends[home], out);
-  }
-  for (const auto& name : lost)
-    unset(name, ~std::uint64_t{0}, name_cause::request, out);
-  for (std::size_t i = 0; i < members.size(); ++i)
-    out.send(members[i], ends[i]);
-}
-
-void name_client::tell(const core::node_id& home, const std::string& name,
-                       const core::name_record& record, names_end& with,
-                       wishes& out) const {
-  const auto digest = core::digest_of(name, record);
-  with.has.add(digest);
-  if (record.owner.node != self_)
-    return;
-  with.own.add(digest);
-  if (with.claimed)
-    out.send(home, name_claim{name, record});
-}
-
-void name_client::on(const core::node_id& home, const names_wanted&,
-                     wishes& out) {
-  names_end end;
-  end.claimed = true;
-  for (const auto& [name, record] : replica_.all())
-    if (homes_.of(name) == home)
-      tell(home, name, record, end, out);
-  out.send(home, end);
-}
-
-std::vector<name_claim> name_client::take_claims(const core::node_id& member) {
-  const auto at = claims_here_.find(member);
-  return at == claims_here_.end() ? std::vector<name_claim>{}
-                                  : std::exchange(at->second, {});
 }
 
 // What a request has put into the replica, if it is still there.
@@ -364,35 +194,6 @@ void name_client::give_up(wishes& out) {
   for (auto& [request, what] : ops_)
     answer(request, what, verdict::leaving, out);
   ops_.clear();
-}
-
-void name_client::on(const core::node_id& home, const name_state& what) {
-  if (!what.disputed && what.record.owner.actor == 0)
-    return;
-  told_[home].push_back(what);
-}
-
-void name_client::on(const core::node_id& home, const states_end& what,
-                     wishes& out) {
-  if (!what.same) {
-    std::set<std::string_view> kept;
-    for (const auto& state : told_[home]) {
-      kept.insert(state.name);
-      heard_[home] = std::max(heard_[home], state.record.version);
-      if (!state.disputed)
-        set(state.name, state.record, name_cause::request, out);
-    }
-    std::vector<std::string> dropped;
-    for (const auto& [name, record] : replica_.all())
-      if (!kept.contains(name) && homes_.of(name) == home)
-        dropped.push_back(name);
-    for (const auto& name : dropped)
-      unset(name, ~std::uint64_t{0}, name_cause::request, out);
-  }
-  told_.erase(home);
-  out.send(home, states_ack{});
-  if (untold_.erase(home) != 0 && untold_.empty())
-    out.effects.emplace_back(names_synced{true});
 }
 
 void name_client::tick(core::instant now, verdict late, wishes& out) {
