@@ -124,6 +124,16 @@ sim::tampering accept_stale_views() {
     };
 }
 
+/// One install of each view arrives, and nobody repeats the others.
+sim::tampering end_after_one_install() {
+  return [sent = std::set<core::view_id>{}](const auto&, const auto&,
+                                            cluster::message& what) mutable {
+    if (const auto* const i = std::get_if<cluster::install>(&what);
+        i && !sent.insert(i->next.id).second)
+      what = cluster::refuse{}; // of nothing
+  };
+}
+
 /// A holder that agreed to hand its lock on to nobody does it nevertheless.
 void share_and_hand_on(const core::node_id&, const core::node_id&,
                        cluster::message& what) {
@@ -199,6 +209,8 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
          what = accept{no->id, 0};
      },
      140},
+    {"a coordinator dies after one install, and nobody sends the others",
+     "some wait, and nobody holds", 20, end_after_one_install()},
     {"a member installs another view than the others", "two views of one id",
      20, change<install>([i = 0u](auto& m) mutable {
        if (++i % 3 == 0)
