@@ -134,6 +134,33 @@ sim::tampering end_after_one_install() {
   };
 }
 
+/// An owner's node is told the same version each time that a name which was
+/// free gets an owner in a view; the home does not see it.
+sim::tampering repeat_versions() {
+  using told = std::pair<core::node_id, std::string>;
+  return
+    [real = std::map<told, std::uint64_t>{}](const core::node_id& from,
+                                             const core::node_id& to,
+                                             cluster::message& what) mutable {
+      constexpr auto counter = (std::uint64_t{1}
+                                << cluster::numbers::counter_bits)
+                               - 1;
+      auto* const p = std::get_if<cluster::packet>(&what);
+      if (p == nullptr)
+        return;
+      for (auto& one : p->bodies)
+        if (auto* const u = std::get_if<cluster::name_update>(&one)) {
+          if (u->record.owner.node != to || u->record.replaced != 0)
+            continue;
+          real[{to, u->name}] = u->record.version;
+          u->record.version &= ~counter;
+        } else if (auto* const a = std::get_if<cluster::name_ack>(&one)) {
+          if ((a->version & counter) == 0)
+            a->version = real[{from, a->name}];
+        }
+    };
+}
+
 /// A holder that agreed to hand its lock on to nobody does it nevertheless.
 void share_and_hand_on(const core::node_id&, const core::node_id&,
                        cluster::message& what) {
@@ -192,6 +219,8 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
        if (++i % 100 == 0)
          u.record.owner.actor = 0;
      })},
+    {"the version of a name begins anew when it was free",
+     "a version went back", 20, repeat_versions()},
     {"replicas are not repaired", "does not find", 100,
      change<states_end>([](auto& s) { s.same = true; })},
     {"waiters are told tickets that turn the order round",

@@ -500,8 +500,10 @@ void name_witness::crashed(std::size_t node) {
     if (one.node == node)
       one.answered = true;
   asked_.erase(node);
-  for (auto* const table : {&versions_, &greatest_, &has_})
-    std::erase_if(*table, [&](const auto& v) { return v.first.first == node; });
+  const auto is_there = [&](const auto& v) { return v.first.first == node; };
+  std::erase_if(versions_, is_there);
+  for (auto* const table : {&greatest_, &has_})
+    std::erase_if(*table, is_there);
 }
 
 void name_witness::acted(const world& w, std::size_t node,
@@ -533,18 +535,15 @@ void name_witness::acted(const world& w, std::size_t node,
     mine.told = true;
     check_done(w, mine, a->request);
   } else if (const auto* const c = std::get_if<cluster::name_changed>(&what)) {
-    auto& version = versions_[{node, c->name}];
+    check_version(w, node, *c);
     if (c->record.owner.actor == 0) {
-      version = 0; // an owner that was cut off comes back with its own
       check_loss(w, node, c->name);
       return;
     }
     has_[{node, c->name}] = c->record.op;
     all_.at(c->record.op).was_there |= node == all_.at(c->record.op).node;
-    require(c->record.version > version, "a version went back: " + c->name);
-    version = c->record.version;
     auto& greatest = greatest_[{node, c->name}];
-    greatest = std::max(greatest, version);
+    greatest = std::max(greatest, c->record.version);
     const auto& removed = all_.at(c->record.op).removed;
     require(!removed || view_of(w, node).id < *removed,
             "a removed registration came back: " + c->name);
@@ -567,6 +566,26 @@ void name_witness::acted(const world& w, std::size_t node,
               .second,
             "a resolver is asked twice about a clash of " + q->name);
   }
+}
+
+// An owner that was cut off comes back with its own version, in another view
+// than the one in which the name went, or in which its node was missing.
+void name_witness::check_version(const world& w, std::size_t node,
+                                 const cluster::name_changed& what) {
+  const auto& in = view_of(w, node);
+  const std::pair here{node, what.name};
+  const auto at = versions_.find(here);
+  if (what.record.owner.actor == 0) {
+    if (in.has(at->second.owner))
+      at->second.gone = in.id;
+    else
+      versions_.erase(at);
+    return;
+  }
+  require(at == versions_.end() || what.record.version > at->second.version
+            || (at->second.gone && *at->second.gone != in.id),
+          "a version went back: " + what.name);
+  versions_[here] = {what.record.version, what.record.owner.node};
 }
 
 // A name vanishes with its owner, its owner's node, or when somebody wants it

@@ -166,7 +166,8 @@ private:
 /// * unique: at `done`, no other living owner of a member has been told so;
 /// * no loss: a name goes with its owner, its owner's node, at somebody's wish,
 ///   or in a clash that nobody wins;
-/// * versions of a name never go back on a node;
+/// * versions of a name never go back on a node, nor does one come again in the
+///   view in which it went, unless it went with its owner's node;
 /// * no node that enters a view has a name of who is no member of it;
 /// * no resurrection of what was removed;
 /// * an owner is told at most once that it lost a name;
@@ -210,6 +211,15 @@ private:
     bool answered = false;
   };
 
+  /// What a node has, or had, of a name.
+  struct last_version {
+    std::uint64_t version;
+    core::node_id owner;
+    std::optional<core::view_id> gone{}; ///< in this view it went
+  };
+
+  void check_version(const world& w, std::size_t node,
+                     const cluster::name_changed& what);
   void check_done(const world& w, const registration& mine,
                   std::uint64_t request) const;
   void check_loss(const world& w, std::size_t node,
@@ -221,7 +231,8 @@ private:
   std::set<std::pair<core::view_id, std::string>> unwon_;
   /// The registration that a home has told of last, by view and name.
   std::map<std::pair<core::view_id, std::string>, std::uint64_t> told_last_;
-  std::map<std::pair<std::size_t, std::string>, std::uint64_t> versions_;
+  /// By node and name.
+  std::map<std::pair<std::size_t, std::string>, last_version> versions_;
   /// By node and name: the registration that was there last.
   std::map<std::pair<std::size_t, std::string>, std::uint64_t> has_;
   /// The greatest that a node has ever had.
