@@ -230,6 +230,11 @@ TEST_CASE("the witnesses see what is wrong in each of these clusters") {
        if (r.ticket != 0)
          r.ticket = r.ticket % 7 + 1;
      })},
+    {"who may share a lock goes first at a new home", "overtaken", 20,
+     change<lock_request>([](auto& r) {
+       if (r.ticket != 0 && r.requester == "shared")
+         r.ticket = r.seq;
+     })},
     {"nobody waits for a permission to end", "beside a majority", 1000,
      change<accept>([](auto& a) { a.wait = 0; }), 140},
     {"a refusal counts as consent", "has not accepted", 1000,

@@ -191,17 +191,50 @@ void lock_witness::client_gone(const world& w, std::uint64_t client) {
 // order of the packets says nothing.
 void lock_witness::planned(const world& w, std::size_t node,
                            const cluster::registry::effects& all) {
-  before_[node] = std::exchange(after_[node], {});
-  const auto& table = w.nodes()[node].machine->home_locks().table();
-  for (const auto& resource : table.resources())
-    if (const auto& all_holders = table.find(resource)->holders;
-        !all_holders.empty())
-      after_[node].emplace(resource, all_holders.front().requester);
-  for (const auto& what : all)
-    each_body(what, [this](const core::view_id&, const cluster::body& one) {
+  for (const auto& what : all) {
+    each_body(what, [this](const core::view_id& in, const cluster::body& one) {
       if (const auto* const r = std::get_if<cluster::lock_revoked>(&one))
         revoked_.insert(r->seq);
+      else if (const auto* const g = std::get_if<cluster::lock_granted>(&one))
+        note_turn(in, g->seq, g->token);
     });
+    if (const auto* const a = std::get_if<cluster::lock_answer>(&what);
+        a != nullptr && a->how == cluster::verdict::done)
+      note_turn(view_of(w, node).id, a->held, a->token);
+    else if (std::holds_alternative<cluster::view_changed>(what))
+      for (const auto& [request, one] : holds_) // the new home is told so
+        if (one.node == node)
+          note_turn(view_of(w, node).id, request, one.token);
+  }
+}
+
+void lock_witness::note_turn(const core::view_id& in, std::uint64_t request,
+                             std::uint64_t token) {
+  const auto at = all_.find(request);
+  if (at != all_.end())
+    turns_[{in, at->second.wish.resource}].emplace(token, request);
+}
+
+// Whether another client of that requester may hold the lock, as far as the
+// home knows: nobody else has got it since. Neither that it was given back need
+// have reached the home, nor that it was handed on who has it next.
+bool lock_witness::may_share(const core::view_id& in,
+                             const cluster::lock_wish& wish,
+                             std::uint64_t token) const {
+  const auto turns = turns_.find({in, wish.resource});
+  if (turns == turns_.end())
+    return false;
+  auto at = turns->second.lower_bound(token);
+  while (at != turns->second.begin()) {
+    const auto request = (--at)->second;
+    const auto& other = all_.at(request).wish;
+    const bool alike = other.requester == wish.requester;
+    if (alike && other.client != wish.client)
+      return true;
+    if (!alike && got_it_.contains(request))
+      return false;
+  }
+  return false;
 }
 
 void lock_witness::acted(const world& w, std::size_t node,
@@ -279,7 +312,9 @@ void lock_witness::granting(const world& w, std::size_t by,
     auto& seen = seen_[{id, wish.resource}];
     seen = std::max(seen, std::pair{token, wish.requester});
   }
-  check_order(w, by, at->second);
+  if (may_share(view.id, wish, token))
+    return; // past all who wait
+  check_order(w, view, at->second);
   if (const auto open = open_.find(request); open != open_.end())
     check_turn(view.id, open->second);
 }
@@ -289,7 +324,7 @@ void lock_witness::granting(const world& w, std::size_t by,
 // since.
 void lock_witness::check_turn(const core::view_id& in,
                               const open_wish& mine) const {
-  if (mine.wish.requester == "shared" || mine.views.back() != in)
+  if (mine.views.back() != in)
     return;
   for (const auto& [request, seen] : mine.behind) {
     const auto other = open_.find(request);
@@ -304,28 +339,18 @@ void lock_witness::check_turn(const core::view_id& in,
   }
 }
 
-void lock_witness::check_order(const world& w, std::size_t by,
+void lock_witness::check_order(const world& w, const core::view& in,
                                const open_wish& mine) const {
   const auto& wish = mine.wish;
-  const auto& view = view_of(w, by);
-  const auto home = w.index_of(core::homes{view}.of(wish.resource));
-  if (!w.runs(mine.node) || !w.runs(home) || view_of(w, home) != view)
+  const auto home = w.index_of(core::homes{in}.of(wish.resource));
+  if (!w.runs(mine.node) || !w.runs(home) || view_of(w, home) != in)
     return;
-  const auto& table = w.nodes()[home].machine->home_locks().table();
-  const auto* const lock = table.find(wish.resource);
-  // Who shares a lock with its holder waits for nobody.
-  if (lock == nullptr || lock->queue.empty() || wish.requester == "shared")
-    return;
-  const auto last = before_.find(home);
-  if (last != before_.end() && last->second.contains(wish.resource)
-      && last->second.at(wish.resource) == wish.requester)
-    return;
-  for (const auto& holder : lock->holders)
-    if (holder.requester == wish.requester && holder.who.seq != wish.request)
-      return;
+  const auto* const lock = w.nodes()[home].machine->home_locks().table().find(
+    wish.resource);
   const auto& entries = w.nodes()[mine.node].machine->own_locks().all();
   const auto entry = entries.find(wish.request);
-  if (entry != entries.end() && entry->second.ticket != 0)
+  if (lock != nullptr && !lock->queue.empty() && entry != entries.end()
+      && entry->second.ticket != 0)
     require(lock->queue.begin()->first >= entry->second.ticket,
             "somebody was overtaken: " + wish.resource);
 }
@@ -355,6 +380,7 @@ void lock_witness::granted(const world& w, std::size_t node,
   require(got < what.token, "a token has not grown: " + wish.resource);
   got = what.token;
   had_[wish.resource][{node, wish.requester}] = what.token;
+  got_it_.insert(what.request);
   holds_[what.request] = {what.request, node, wish,
                           what.token,   1,    wish.by_handle ? 1u : 0u};
 }

@@ -41,7 +41,7 @@ private:
 /// * tokens grow, for all that a member of the granting view has seen;
 /// * each wish is answered once, and by its deadline;
 /// * FIFO: nobody is granted while another requester waits with a smaller
-///   ticket;
+///   ticket, unless it shares the lock with its holder;
 /// * an answer to an unlock fits what the client was granted and told, however
 ///   often it has locked;
 /// * in a strict cluster no majority is in a view while a node that is not in
@@ -113,12 +113,15 @@ private:
     std::set<std::uint64_t> waiters; ///< that had a place then, in that view
   };
 
-  /// Who holds what, as a home knew it after one of its turns.
-  using holders = std::map<std::string, std::string>;
-
   void granting(const world& w, std::size_t by, std::uint64_t request,
                 std::uint64_t token);
-  void check_order(const world& w, std::size_t by, const open_wish& mine) const;
+  void note_turn(const core::view_id& in, std::uint64_t request,
+                 std::uint64_t token);
+  [[nodiscard]] bool may_share(const core::view_id& in,
+                               const cluster::lock_wish& wish,
+                               std::uint64_t token) const;
+  void check_order(const world& w, const core::view& in,
+                   const open_wish& mine) const;
   void check_turn(const core::view_id& in, const open_wish& mine) const;
   [[nodiscard]] std::vector<std::uint64_t>
   waiters(const world& w, const std::string& resource,
@@ -145,8 +148,11 @@ private:
   std::size_t hand_overs_ = 0;
   std::map<std::string, freed> freed_;
   std::map<std::string, std::vector<instant>> gave_up_; ///< by resource
-  std::map<std::size_t, holders> before_; ///< by home: before its last turn
-  std::map<std::size_t, holders> after_;
+  std::set<std::uint64_t> got_it_; ///< those that were ever believed in
+  /// Who has held a resource in a view, or was to: requests by token.
+  std::map<std::pair<core::view_id, std::string>,
+           std::map<std::uint64_t, std::uint64_t>>
+    turns_;
   std::set<std::pair<core::view_id, std::uint64_t>> checked_;
   /// The greatest token that a node has got.
   std::map<std::pair<core::node_id, std::string>, std::uint64_t> got_;
