@@ -143,20 +143,26 @@ cluster::unlocked lock_witness::give_back(const world& w,
     const auto resource = mine.wish.resource;
     table.erase(request);
     ended_.insert(request);
-    const bool shared = std::any_of(holds_.begin(), holds_.end(),
-                                    [&](const auto& other) {
-                                      return other.second.wish.resource
-                                             == resource;
-                                    });
-    const auto& in = view_of(w, node).id;
-    const auto next = waiters(w, resource, in);
-    if (trip_ && w.now() - viewed_ > 100ms && !was_lost && !shared
-        && !next.empty())
-      freed_[resource] = {w.now(), in, {next.begin(), next.end()}};
+    if (!was_lost)
+      note_freed(w, node, resource);
   }
   if (was_lost)
     return cluster::unlocked::lost;
   return last ? cluster::unlocked::released : cluster::unlocked::counted;
+}
+
+// Unless another one still shares it.
+void lock_witness::note_freed(const world& w, std::size_t node,
+                              const std::string& resource) {
+  const bool shared = std::any_of(holds_.begin(), holds_.end(),
+                                  [&](const auto& other) {
+                                    return other.second.wish.resource
+                                           == resource;
+                                  });
+  const auto& in = view_of(w, node).id;
+  const auto next = waiters(w, resource, in);
+  if (trip_ && w.now() - viewed_ > 100ms && !shared && !next.empty())
+    freed_[resource] = {w.now(), in, {next.begin(), next.end()}};
 }
 
 // Who is told has nothing to give back but its handles.
@@ -184,7 +190,13 @@ void lock_witness::client_gone(const world& w, std::uint64_t client) {
   for (const auto& [request, one] : open_)
     if (one.wish.client == client)
       gave_up_[one.wish.resource].push_back(w.now());
+  std::vector<hold> held;
+  for (const auto& [request, one] : holds_)
+    if (one.wish.client == client)
+      held.push_back(one);
   forget_if([client](const auto& one) { return one.wish.client == client; });
+  for (const auto& one : held)
+    note_freed(w, one.node, one.wish.resource);
 }
 
 // What is granted and what is revoked in one turn goes to different nodes: the

@@ -84,9 +84,10 @@ public:
   /// It is given back once: says what the answer has to be.
   cluster::unlocked give_back(const world& w, std::uint64_t request);
 
-  /// No message is lost from now on: who waits has what is given back in two
-  /// trips, if the view is not new, and stays. Each one before him that gives
-  /// up since, or in the two trips before, takes two more.
+  /// No message is lost from now on: who waits has what is given back, or held
+  /// by a client that has ended, in two trips, if the view is not new, and
+  /// stays. Each one before him that gives up since, or in the two trips
+  /// before, takes two more.
   void expect_hand_overs(nanos trip) {
     trip_ = trip;
   }
@@ -130,6 +131,8 @@ private:
   void granted(const world& w, std::size_t node,
                const cluster::lock_answer& what);
 
+  void note_freed(const world& w, std::size_t node,
+                  const std::string& resource);
   void lost(std::uint64_t request);
   void check_majority(const world& w, const core::view& now) const;
   /// Forgets what is for a client, or on a node.
