@@ -188,8 +188,11 @@ void lock_witness::forget_if(F f) {
 
 void lock_witness::client_gone(const world& w, std::uint64_t client) {
   for (const auto& [request, one] : open_)
-    if (one.wish.client == client)
+    if (one.wish.client == client) {
       gave_up_[one.wish.resource].push_back(w.now());
+      ended_waiting_.emplace(view_of(w, one.node).id, one.wish.resource,
+                             one.wish.requester);
+    }
   std::vector<hold> held;
   for (const auto& [request, one] : holds_)
     if (one.wish.client == client)
@@ -229,10 +232,13 @@ void lock_witness::note_turn(const core::view_id& in, std::uint64_t request,
 
 // Whether another client of that requester may hold the lock, as far as the
 // home knows: nobody else has got it since. Neither that it was given back need
-// have reached the home, nor that it was handed on who has it next.
+// have reached the home, nor that it was handed on who has it next. A client
+// that ends may have had it within the turn in which it gave all back.
 bool lock_witness::may_share(const core::view_id& in,
                              const cluster::lock_wish& wish,
                              std::uint64_t token) const {
+  if (ended_waiting_.contains({in, wish.resource, wish.requester}))
+    return true;
   const auto turns = turns_.find({in, wish.resource});
   if (turns == turns_.end())
     return false;

@@ -156,6 +156,8 @@ private:
   std::map<std::pair<core::view_id, std::string>,
            std::map<std::uint64_t, std::uint64_t>>
     turns_;
+  /// By view, resources and requesters whose clients have ended waiting.
+  std::set<std::tuple<core::view_id, std::string, std::string>> ended_waiting_;
   std::set<std::pair<core::view_id, std::uint64_t>> checked_;
   /// The greatest token that a node has got.
   std::map<std::pair<core::node_id, std::string>, std::uint64_t> got_;
