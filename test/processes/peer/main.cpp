@@ -461,9 +461,10 @@ private:
     answer(std::to_string(std::distance(begin(all), end(all))));
   }
 
-  // How many bytes this process has allocated.
+  // How many bytes this process has allocated, large blocks included.
   void heap(std::istringstream&) {
-    answer(std::to_string(mallinfo2().uordblks));
+    const auto info = mallinfo2();
+    answer(std::to_string(info.uordblks + info.hblkhd));
   }
 
   // guests COUNT: so many nodes come here, one after the other, and leave.
