@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace coopcache::test;
@@ -622,4 +623,71 @@ TEST_CASE("strict: a holder that was frozen sees that before it is told") {
   CHECK(all[2].hear("mine") == "lost");
   all.await_view({0, 1, 2});
   CHECK(all[2].ask("unlock mine") == "lost");
+}
+
+TEST_CASE("who gives back a lock that was lost is told, by name and by guard") {
+  for (const bool strict : {false, true}) {
+    CAPTURE(strict);
+    cluster all{
+      {.nodes = 3, .settings = strict ? "\"strict\": true" : std::string{}}};
+    all.gather();
+    auto& holder = all[2];
+    for (int i = 0; i < 2; ++i)
+      CHECK(holder.ask("set-lock named me") == "ok");
+    const std::pair<std::string, std::string> guards[] = {{"shared", "named"},
+                                                          {"guard", "guarded"},
+                                                          {"kept", "kept"},
+                                                          {"late", "late"}};
+    for (const auto& [tag, resource] : guards) {
+      holder.say("lock " + tag + ' ' + resource + " me 20000");
+      static_cast<void>(token(holder.hear(tag)));
+    }
+    CHECK(holder.ask("keep-lock kept") == "ok");
+    holder.say("actor-lock agent sent me");
+    static_cast<void>(token(holder.hear("agent")));
+    const std::string resources[] = {"named", "guarded", "kept", "late",
+                                     "sent"};
+    if (strict) {
+      all[0].signal(SIGSTOP);
+      all[1].signal(SIGSTOP);
+      CHECK(within(5s, [&] { return holder.ask("lost guard") == "lost"; }));
+      all[0].signal(SIGCONT);
+      all[1].signal(SIGCONT);
+    } else {
+      holder.signal(SIGSTOP);
+      all.await_view({0, 1});
+      for (const auto& resource : resources)
+        CHECK(all[0].ask("set-lock " + resource + " you") == "ok");
+      holder.signal(SIGCONT);
+    }
+    all.await_view({0, 1, 2});
+    CHECK(holder.hear("agent") == "has lost sent");
+    for (const auto& one : guards)
+      CHECK(
+        within(5s, [&] { return holder.ask("lost " + one.first) == "lost"; }));
+    if (!strict)
+      for (const auto& resource : resources)
+        CHECK(all[0].ask("del-lock " + resource + " you") == "ok");
+    // By name, once for each time that it was got, and before what the same
+    // requester has got anew.
+    CHECK(holder.ask("set-lock named me") == "ok");
+    CHECK(holder.ask("del-lock named me") == "lock_lost");
+    CHECK(holder.ask("del-lock named me") == "lock_lost");
+    CHECK(holder.ask("del-lock named me") == "ok");
+    CHECK(holder.ask("del-lock named me") == "not_held");
+    // By guard, also where the name is the same.
+    CHECK(holder.ask("unlock shared") == "lost");
+    CHECK(holder.ask("unlock guard") == "lost");
+    CHECK(holder.ask("del-lock guarded me") == "not_held");
+    // Whether it was kept before or after.
+    CHECK(holder.ask("keep-lock late") == "ok");
+    for (const std::string resource : {"kept", "late"}) {
+      CHECK(holder.ask("del-lock " + resource + " me") == "lock_lost");
+      CHECK(holder.ask("del-lock " + resource + " me") == "not_held");
+    }
+    // The actor was told, and has nothing to give back.
+    CHECK(holder.ask("actor-del-lock agent") == "not_held");
+    for (const auto& resource : resources)
+      CHECK(all[0].ask("set-lock " + resource + " you") == "ok");
+  }
 }

@@ -68,6 +68,28 @@ caf::behavior owner(caf::event_based_actor*, const std::string& node) {
   };
 }
 
+/// Locks, keeps that, and tells when it is lost.
+caf::behavior keeper(caf::event_based_actor* self, const registry& at,
+                     const std::string& tag, const std::string& resource,
+                     const std::string& requester) {
+  lock_options options;
+  options.requester = requester;
+  at.lock(self, resource, options).then([tag](reply<held_lock> got) {
+    if (!got) {
+      say(tag + ' ' + std::string{to_string(got.error().code)});
+      return;
+    }
+    got->keep();
+    say(tag + " token " + std::to_string(got->token()));
+  });
+  return {
+    [tag](const lock_lost& what) { say(tag + " has lost " + what.resource); },
+    [self, at, resource, requester](caf::delete_atom) {
+      answer(word(at.del_lock(self, resource, requester)));
+    },
+  };
+}
+
 struct system_config : caf::actor_system_config {
   system_config() {
     prepare(*this);
@@ -257,6 +279,43 @@ private:
     const bool good = at->second.unlock();
     held_.erase(at);
     answer(good ? "unlocked" : "lost");
+  }
+
+  // set-lock RESOURCE REQUESTER
+  void set_lock(std::istringstream& in) {
+    std::string resource, requester;
+    in >> resource >> requester;
+    answer(word(registry_.set_lock(resource, requester)));
+  }
+
+  // del-lock RESOURCE REQUESTER
+  void del_lock(std::istringstream& in) {
+    std::string resource, requester;
+    in >> resource >> requester;
+    answer(word(registry_.del_lock(resource, requester)));
+  }
+
+  // keep-lock TAG: `del-lock` is to give it back.
+  void keep_lock(std::istringstream& in) {
+    std::string tag;
+    in >> tag;
+    const std::lock_guard guard{mutex_};
+    held_.at(tag).keep();
+    answer("ok");
+  }
+
+  // actor-lock TAG RESOURCE REQUESTER: an actor locks it, and keeps that.
+  void actor_lock(std::istringstream& in) {
+    std::string tag, resource, requester;
+    in >> tag >> resource >> requester;
+    actors_[tag] = sys_.spawn(keeper, registry_, tag, resource, requester);
+  }
+
+  // actor-del-lock TAG: it gives it back.
+  void actor_del_lock(std::istringstream& in) {
+    std::string tag;
+    in >> tag;
+    actor::post(actors_.at(tag), caf::delete_atom_v);
   }
 
   // count FILE RESOURCE TIMES: adds one to the number in a file under a lock,
@@ -546,6 +605,11 @@ private:
     {"lock", [this](auto& in) { lock(in); }},
     {"request", [this](auto& in) { request_lock(in); }},
     {"unlock", [this](auto& in) { unlock(in); }},
+    {"set-lock", [this](auto& in) { set_lock(in); }},
+    {"del-lock", [this](auto& in) { del_lock(in); }},
+    {"keep-lock", [this](auto& in) { keep_lock(in); }},
+    {"actor-lock", [this](auto& in) { actor_lock(in); }},
+    {"actor-del-lock", [this](auto& in) { actor_del_lock(in); }},
     {"count", [this](auto& in) { count(in); }},
     {"lost", [this](auto& in) { lost(in); }},
     {"watch", [this](auto& in) { watch(in); }},
