@@ -5,8 +5,12 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -127,6 +131,24 @@ void check_that_the_others_work(cluster& all) {
   CHECK(all[0].ask("register x exit") == "ok");
   CHECK(all[1].ask("ask x") == "at n0");
   CHECK(all[0].ask("unregister x") == "ok");
+}
+
+/// Those who wait for the view of a node at the same time are all told why it
+/// is none, each by its own deadline.
+void fail_to_sync(process& node, const std::string& why,
+                  const std::vector<int>& deadlines) {
+  const auto tag = [](int ms) { return std::to_string(ms) + "-ms"; };
+  for (const int ms : deadlines)
+    node.say("sync-later " + tag(ms) + ' ' + std::to_string(ms));
+  for (const int ms : deadlines) {
+    std::istringstream in{node.hear(tag(ms))};
+    std::string how;
+    int took = 0;
+    in >> how >> took;
+    CHECK(how == why);
+    CHECK(took >= ms);
+    CHECK(took < ms + 500); // what a busy machine takes
+  }
 }
 
 } // namespace
@@ -375,6 +397,49 @@ TEST_CASE("who is disconnected stays so until a peer says otherwise") {
       all.await_ready(2);
     }
     all.await_view({0, 1, 2});
+  }
+}
+
+TEST_CASE("sync fails by its deadline while one that is linked stays outside") {
+  cluster all{{.nodes = 3}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    all.start(i); // the last one is the youngest
+    all.await_ready(i);
+  }
+  all.await_view({0, 1, 2});
+  CHECK(all[0].ask("disconnect n2") == "ok");
+  all.await_view({0, 1});
+  all.await_view({2});
+  CHECK(all[0].ask("sync 5000") == "ok"); // it has no link to the one outside
+  for (const std::size_t i : {std::size_t{1}, std::size_t{2}}) {
+    CAPTURE(i);
+    all[i].say("sync-later patient 60000");
+    fail_to_sync(all[i], "timeout", {0, 100, 300, 900});
+  }
+  CHECK(all[0].ask("peer " + all.endpoint(2)) == "ok");
+  for (const std::size_t i : {std::size_t{1}, std::size_t{2}})
+    CHECK(all[i].hear("patient").starts_with("ok "));
+}
+
+TEST_CASE("sync fails by its deadline while peers cannot be reached") {
+  SUBCASE("of a node that still waits for one") {
+    cluster all{{.nodes = 2}};
+    const silent_host peer{all.port(1), true};
+    all.start(0);
+    all.await_ready(0);
+    fail_to_sync(all[0], "timeout", {0, 50, 100});
+    CHECK(all[0].ask("sync 5000") == "ok"); // it is alone then, and knows that
+  }
+  SUBCASE("of a node without a majority") {
+    cluster all{{.nodes = 3, .settings = "\"strict\": true"}};
+    const silent_host peer{all.port(1), false}; // and one does not run
+    all.start(0);
+    all.await_ready(0);
+    all[0].say("sync-later patient 60000");
+    fail_to_sync(all[0], "no_majority", {0, 100, 300, 900});
+    all.start(2);
+    all.await_ready(2);
+    CHECK(all[0].hear("patient").starts_with("ok "));
   }
 }
 

@@ -176,6 +176,19 @@ private:
     answer(word(registry_.sync(std::chrono::milliseconds{ms})));
   }
 
+  // sync-later TAG MS: the same beside other commands, and how many ms it took.
+  void sync_later(std::istringstream& in) {
+    std::string tag;
+    int ms = 5000;
+    in >> tag >> ms;
+    threads_.emplace_back([this, tag, ms] {
+      const auto begin = std::chrono::steady_clock::now();
+      const auto how = word(registry_.sync(std::chrono::milliseconds{ms}));
+      const auto took = std::chrono::steady_clock::now() - begin;
+      say(tag + ' ' + how + ' ' + std::to_string(took / 1ms));
+    });
+  }
+
   void view(std::istringstream&) {
     const auto info = registry_.info();
     std::string line = info.serving ? "serving" : "waiting";
@@ -596,6 +609,7 @@ private:
   std::unique_ptr<stranger> stranger_;
   std::map<std::string, handler> commands_{
     {"sync", [this](auto& in) { sync(in); }},
+    {"sync-later", [this](auto& in) { sync_later(in); }},
     {"view", [this](auto& in) { view(in); }},
     {"peer", [this](auto& in) { meet(in); }},
     {"disconnect", [this](auto& in) { disconnect(in); }},
