@@ -65,14 +65,6 @@ struct host {
   coopcache::registry registry = n.registry();
 };
 
-/// Of a node that others can be linked to.
-config listening(const std::string& name) {
-  config result;
-  result.node.name = name;
-  result.node.listen = "127.0.0.1:0";
-  return result;
-}
-
 errc code_of(const status& s) {
   REQUIRE_FALSE(s);
   return s.error().code;

@@ -61,6 +61,14 @@ bool eventually(Predicate holds) {
   return true;
 }
 
+/// Of a node that others can be linked to.
+inline config listening(const std::string& name) {
+  config result;
+  result.node.name = name;
+  result.node.listen = "127.0.0.1:0";
+  return result;
+}
+
 /// A node with its own actor system that keeps its log.
 class one_node {
 public:
