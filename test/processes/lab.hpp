@@ -1,35 +1,48 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
+#include <cstdio>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
 
 namespace coopcache::test {
 
-inline bool run(const std::string& command) {
-  const auto quiet = command + " >/dev/null 2>&1";
-  return std::system(quiet.c_str()) == 0; // NOLINT(cert-env33-c): our own
+/// Runs a command of a shell; what it says when it fails, in one line.
+inline std::optional<std::string> failure_of(const std::string& command) {
+  std::FILE* const pipe = ::popen((command + " 2>&1").c_str(), "r");
+  if (pipe == nullptr)
+    return "no process can be started";
+  std::string said;
+  for (int c; (c = std::fgetc(pipe)) != EOF;)
+    said += static_cast<char>(c == '\n' ? ' ' : c);
+  const int status = ::pclose(pipe);
+  if (status == 0)
+    return std::nullopt;
+  return said + "(status " + std::to_string(WEXITSTATUS(status)) + ')';
 }
 
 /// Hosts on one network, each in a namespace.
 class lab {
 public:
   explicit lab(std::size_t hosts) : hosts_(hosts) {
-    good_ = run("nft --version") && run("ip netns add " + hub())
-            && run("ip -n " + hub() + " link add br0 type bridge")
-            && run("ip -n " + hub() + " link set br0 up");
-    for (std::size_t i = 0; good_ && i < hosts; ++i)
-      if (!plug(i))
-        throw std::runtime_error("cannot set up " + name(i));
+    if (::geteuid() != 0) {
+      hindrance_ = "needs root";
+      return;
+    }
+    if (run("nft --version") && run("ip netns add " + hub())
+        && run("ip -n " + hub() + " link add br0 type bridge")
+        && run("ip -n " + hub() + " link set br0 up"))
+      for (std::size_t i = 0; i < hosts && set_up(i); ++i) {}
   }
 
   ~lab() {
     for (std::size_t i = 0; i < hosts_; ++i)
-      run("ip netns del " + name(i));
-    run("ip netns del " + hub());
+      static_cast<void>(failure_of("ip netns del " + name(i)));
+    static_cast<void>(failure_of("ip netns del " + hub()));
   }
 
   lab(const lab&) = delete;
@@ -37,7 +50,12 @@ public:
 
   /// False if this machine does not let us.
   explicit operator bool() const noexcept {
-    return good_;
+    return hindrance_.empty();
+  }
+
+  /// Why it does not.
+  [[nodiscard]] const std::string& hindrance() const noexcept {
+    return hindrance_;
   }
 
   [[nodiscard]] std::string name(std::size_t i) const {
@@ -59,9 +77,8 @@ public:
   /// What TCP sends from host `a` to host `b` is lost from now on, or gets
   /// through again.
   void cut_one_way(std::size_t a, std::size_t b, bool is_cut = true) const {
-    if (!filter(b, std::string{is_cut ? "add" : "delete"}
-                     + " element inet lab cut { " + address(a) + " }"))
-      throw std::runtime_error("cannot change what reaches " + name(b));
+    must(filter(b, std::string{is_cut ? "add" : "delete"}
+                     + " element inet lab cut { " + address(a) + " }"));
   }
 
   void cut(std::size_t a, std::size_t b, bool is_cut = true) const {
@@ -72,20 +89,18 @@ public:
   /// Each host loses so many of the packets that come to it.
   void lose(int percent) const {
     for (std::size_t i = 0; i < hosts_; ++i)
-      if (!filter(i, "flush chain inet lab loss; add rule inet lab loss"
+      must(filter(i, "flush chain inet lab loss; add rule inet lab loss"
                      " numgen random mod 100 < "
-                       + std::to_string(percent) + " drop"))
-        throw std::runtime_error("cannot change what reaches " + name(i));
+                       + std::to_string(percent) + " drop"));
   }
 
   /// A host takes so many bytes a second at most.
   void slow_down(std::size_t i, int mib_per_second) const {
-    if (!filter(i,
-                "flush chain inet lab loss; add rule inet lab loss limit rate"
+    must(
+      filter(i, "flush chain inet lab loss; add rule inet lab loss limit rate"
                 " over "
                   + std::to_string(mib_per_second)
-                  + " mbytes/second burst 1 mbytes drop"))
-      throw std::runtime_error("cannot change what reaches " + name(i));
+                  + " mbytes/second burst 1 mbytes drop"));
   }
 
   void cut_between(const std::vector<std::size_t>& left,
@@ -96,37 +111,61 @@ public:
         cut(a, b, is_cut);
   }
 
+  /// Takes the plug of a host out of the network, or puts it in again.
+  void unplug(std::size_t i, bool is_out = true) const {
+    must("ip -n " + hub() + " link set " + port(i)
+         + (is_out ? " down" : " up"));
+  }
+
 private:
   [[nodiscard]] static std::string hub() {
     std::string result{"coopcache-"};
     return result += std::to_string(::getpid());
   }
 
-  [[nodiscard]] bool filter(std::size_t i, const std::string& rules) const {
-    return run("ip netns exec " + name(i) + " nft '" + rules + "'");
+  /// The other end of a host's cable.
+  [[nodiscard]] static std::string port(std::size_t i) {
+    std::string result{"port"};
+    return result += std::to_string(i);
   }
 
-  [[nodiscard]] bool plug(std::size_t i) const {
+  [[nodiscard]] std::string filter(std::size_t i,
+                                   const std::string& rules) const {
+    return "ip netns exec " + name(i) + " nft '" + rules + "'";
+  }
+
+  static void must(const std::string& command) {
+    if (const auto why = failure_of(command))
+      throw std::runtime_error('`' + command + "` failed: " + *why);
+  }
+
+  /// False, and noted, if it fails.
+  bool run(const std::string& command) {
+    if (const auto why = failure_of(command))
+      hindrance_ = '`' + command + "` failed: " + *why;
+    return hindrance_.empty();
+  }
+
+  bool set_up(std::size_t i) {
     const auto own = name(i);
-    std::string port{"port"};
-    port += std::to_string(i);
     return run("ip netns add " + own)
            && run("ip link add eth0 netns " + own + " type veth peer name "
-                  + port + " netns " + hub())
+                  + port(i) + " netns " + hub())
            && run("ip -n " + own + " addr add " + address(i) + "/24 dev eth0")
            && run("ip -n " + own + " link set eth0 up")
            && run("ip -n " + own + " link set lo up")
-           && run("ip -n " + hub() + " link set " + port + " master br0 up")
-           && filter(i,
-                     "table inet lab {"
-                     " set cut { type ipv4_addr; };"
-                     " chain loss { };"
-                     " chain incoming { type filter hook input priority 0;"
-                     " ip saddr @cut meta l4proto tcp drop; jump loss; }; }");
+           && run("ip -n " + hub() + " link set " + port(i) + " master br0 up")
+           && run(
+             filter(i,
+                    "table inet lab {"
+                    " set cut { type ipv4_addr; };"
+                    " chain loss { };"
+                    " chain incoming { type filter hook input priority 0;"
+                    " ip saddr @cut meta l4proto tcp drop; jump loss; }; }"));
   }
 
   std::size_t hosts_;
-  bool good_ = false;
+  std::string hindrance_;
 };
 
 } // namespace coopcache::test

@@ -1,6 +1,6 @@
 // The registry over networks that break: each node in a network namespace of
 // its own. Needs root, `ip` and `nft`; else the tests say that they are
-// skipped.
+// skipped, and why.
 
 #include "cluster.hpp"
 #include "lab.hpp"
@@ -26,7 +26,7 @@ struct field {
   explicit field(std::size_t count, const std::string& settings = {})
     : net(count) {
     if (!net) {
-      MESSAGE("skipped: needs root, nft and network namespaces");
+      MESSAGE("skipped: " << net.hindrance());
       return;
     }
     nodes = std::make_unique<cluster>(
