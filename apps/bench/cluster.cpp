@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <netinet/in.h>
@@ -39,6 +40,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using coopcache::registry;
+using coopcache::test::lab;
 
 constexpr auto hold = 10ms;
 
@@ -305,11 +307,60 @@ std::string member_command(const std::string& own, const endpoints& all) {
   return what;
 }
 
+endpoints on_loopback(std::size_t count) {
+  endpoints all;
+  for (const int port : free_ports(count))
+    all.push_back(numbered("127.0.0.1:", port));
+  return all;
+}
+
+/// Nodes that are processes of their own, all of them.
+class fleet {
+public:
+  /// `prefix`, if any, says what comes before a node's command.
+  fleet(const endpoints& all,
+        const std::function<std::vector<std::string>(std::size_t)>& prefix) {
+    for (std::size_t i = 0; i < all.size(); ++i)
+      nodes_.push_back(
+        std::make_unique<helper>(member_command(all[i], all),
+                                 prefix ? prefix(i)
+                                        : std::vector<std::string>{}));
+    for (const auto& one : nodes_)
+      static_cast<void>(one->hear());
+  }
+
+  /// All but these.
+  [[nodiscard]] std::vector<std::size_t>
+  without(const std::vector<std::size_t>& some) const {
+    std::vector<std::size_t> result;
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (std::find(some.begin(), some.end(), i) == some.end())
+        result.push_back(i);
+    return result;
+  }
+
+  /// Waits until each of these is in a view of so many.
+  void await(const std::vector<std::size_t>& these, std::size_t size) const {
+    const auto begin = clock::now();
+    for (const auto i : these)
+      for (;;) {
+        nodes_[i]->say("view");
+        if (std::stoul(nodes_[i]->hear()) == size)
+          break;
+        if (clock::now() - begin > 60s)
+          throw std::runtime_error("no view of all");
+        std::this_thread::sleep_for(500us);
+      }
+  }
+
+private:
+  std::vector<std::unique_ptr<helper>> nodes_;
+};
+
+/// Nodes of which this process is the first.
 class cluster {
 public:
-  explicit cluster(std::size_t size) {
-    for (const int port : free_ports(size))
-      nodes_.push_back(numbered("127.0.0.1:", port));
+  explicit cluster(std::size_t size) : nodes_(on_loopback(size)) {
     for (std::size_t i = 1; i < size; ++i)
       others_.push_back(
         std::make_unique<helper>(member_command(nodes_[i], nodes_)));
@@ -579,50 +630,70 @@ void measure_pause(std::size_t names) {
   print("change", change);
 }
 
+/// A lab; says why where there can be none.
+std::unique_ptr<lab> open_lab(std::size_t hosts) {
+  auto net = std::make_unique<lab>(hosts);
+  if (*net)
+    return net;
+  std::cerr << "not measured: " << net->hindrance() << '\n';
+  return nullptr;
+}
+
+endpoints endpoints_of(const lab& net, std::size_t hosts) {
+  endpoints all;
+  for (std::size_t i = 0; i < hosts; ++i)
+    all.push_back(numbered(net.address(i) + ":", 20'000));
+  return all;
+}
+
 /// Two nodes on one side and `right` on the other are cut from each other, each
 /// in a network of its own; `heal`: the time from the end of the cut until all
-/// are in one view again, the wait for a probe included. Says nothing where
-/// there can be no such networks.
+/// are in one view again, the wait for a probe included.
 void measure_heal(std::size_t right) {
   const auto size = right + 2;
-  const coopcache::test::lab net{size};
-  if (!net)
+  const auto net = open_lab(size);
+  if (net == nullptr)
     return;
-  endpoints all;
-  for (std::size_t i = 0; i < size; ++i)
-    all.push_back(numbered(net.address(i) + ":", 20'000));
-  std::vector<std::unique_ptr<helper>> nodes;
-  for (std::size_t i = 0; i < size; ++i)
-    nodes.push_back(
-      std::make_unique<helper>(member_command(all[i], all), net.prefix(i)));
-  for (const auto& one : nodes)
-    static_cast<void>(one->hear());
-  const auto await = [&](std::size_t left_view, std::size_t right_view) {
-    const auto begin = clock::now();
-    for (std::size_t i = 0; i < size;) {
-      if (seconds_since(begin) > 20)
-        throw std::runtime_error("no view of all");
-      nodes[i]->say("view");
-      if (std::stoul(nodes[i]->hear()) == (i < 2 ? left_view : right_view))
-        ++i;
-      else
-        std::this_thread::sleep_for(500us);
-    }
-    return seconds_since(begin);
-  };
-  std::vector<std::size_t> others;
-  for (std::size_t i = 2; i < size; ++i)
-    others.push_back(i);
+  const fleet all{endpoints_of(*net, size),
+                  [&](std::size_t i) { return net->prefix(i); }};
+  const std::vector<std::size_t> pair{0, 1};
+  const auto others = all.without(pair);
   std::vector<double> times;
-  await(size, size);
+  all.await(all.without({}), size);
   for (int round = 0; round < 5; ++round) {
-    net.cut_between({0, 1}, others);
-    await(2, right);
-    net.cut_between({0, 1}, others, false);
-    times.push_back(await(size, size));
+    net->cut_between(pair, others);
+    all.await(pair, 2);
+    all.await(others, right);
+    net->cut_between(pair, others, false);
+    const auto begin = clock::now();
+    all.await(all.without({}), size);
+    times.push_back(seconds_since(begin));
   }
   print("heal", median(times));
   print("longest", *std::max_element(times.begin(), times.end()));
+}
+
+/// Each of four hosts is unplugged in turn; `unplugged`: the longest time from
+/// then until the three others are in a view without it.
+void measure_unplugged() {
+  constexpr std::size_t size = 4;
+  const auto net = open_lab(size);
+  if (net == nullptr)
+    return;
+  const fleet all{endpoints_of(*net, size),
+                  [&](std::size_t i) { return net->prefix(i); }};
+  std::vector<double> times;
+  all.await(all.without({}), size);
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto begin = clock::now();
+    net->unplug(i);
+    all.await(all.without({i}), size - 1);
+    times.push_back(seconds_since(begin));
+    net->unplug(i, false);
+    all.await(all.without({}), size);
+  }
+  print("median", median(times));
+  print("unplugged", *std::max_element(times.begin(), times.end()));
 }
 
 } // namespace
@@ -645,6 +716,8 @@ bool run_cluster_child(const std::string& what) {
     measure_once();
   else if (kind == "heal")
     measure_heal(number);
+  else if (kind == "unplugged")
+    measure_unplugged();
   else if (kind == "detection")
     measure_detection();
   else if (kind == "pause")
@@ -669,6 +742,7 @@ void add_clusters() {
   for (const auto* const right : {"1", "2"})
     add_process(std::string{"heal/sides:2+"} + right,
                 child_command(std::string{"heal "} + right));
+  add_process("detection/unplugged", child_command("unplugged"));
 }
 
 } // namespace bench

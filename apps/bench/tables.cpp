@@ -359,6 +359,9 @@ void judge_clusters(targets& t, const results& all) {
   t.at_most("a frozen node has left the view", ms(frozen), "s", frozen, 2);
   t.at_most("a killed node has left the view, slowest of 5", ms(killed), "s",
             killed, 0.1);
+  const auto unplugged = all.counter("detection/unplugged", "unplugged");
+  t.at_most("an unplugged host has left the view, slowest of 4", ms(unplugged),
+            "s", unplugged, 2); // with root only
   for (const std::string names : {"0", "1000"}) {
     const auto pause = all.counter("pause/names:" + names, "change");
     t.at_most("no grant while a node comes or goes, longest; " + names
