@@ -2,11 +2,13 @@
 
 #include "coopcache/table/clock.hpp"
 
+#include <caf/io/connection_handle.hpp>
 #include <caf/io/network/native_socket.hpp>
 #include <caf/io/network/stream_impl.hpp>
 #include <caf/make_counted.hpp>
 #include <caf/policy/tcp.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -37,6 +39,26 @@ bool line::write(const caf::byte_buffer& message) {
   return true;
 }
 
+namespace {
+
+/// A name for a connection that no other one has had. CAF takes the socket's
+/// number, which the system gives to the next connection as soon as it is
+/// closed; but the broker clears up later, behind what had come before:
+///
+/// 1. the connection to A is closed, and its number is free
+/// 2. a connection to B gets the number, and the route to B is noted
+/// 3. the broker clears up the number: it forgets who is there
+/// 4. the connection to B is closed: nobody is there, so the route to B stays
+///
+/// From then on nothing reaches B, and each new connection to it is closed as
+/// one too many.
+caf::io::connection_handle fresh_handle() {
+  static std::atomic<std::int64_t> last{std::int64_t{1} << 32}; // no socket's
+  return caf::io::connection_handle::from_int(++last);
+}
+
+} // namespace
+
 /// CAF's own way to read and write, but that a line knows when it writes. The
 /// broker's buffer has whole messages whenever it is empty. Used in the context
 /// of the broker.
@@ -44,7 +66,7 @@ class line_scribe final : public caf::io::scribe {
 public:
   line_scribe(net::default_multiplexer& backend, net::native_socket fd,
               std::shared_ptr<line> beside)
-    : scribe(net::conn_hdl_from_socket(fd)), line_(std::move(beside)),
+    : scribe(fresh_handle()), line_(std::move(beside)),
       stream_(backend, fd, *this) {
   }
 
