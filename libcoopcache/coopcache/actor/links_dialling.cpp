@@ -127,7 +127,8 @@ void links::body::give_up(const std::string& endpoint, const std::string& why) {
   at->second.socket.shut_down();
   dialling_.erase(at);
   dialer_->unanswered(endpoint, table::precise_now());
-  trouble(endpoint, log_level::warning, why);
+  if (linked_at(endpoint) == links_.end()) // the other one may have dialled
+    trouble(endpoint, log_level::warning, why);
   tell_probed();
 }
 
