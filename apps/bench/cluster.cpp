@@ -16,6 +16,8 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <fcntl.h>
 #include <filesystem>
 #include <functional>
@@ -265,6 +267,16 @@ public:
     kill(pid_, number);
   }
 
+  /// What it has used of the processors.
+  [[nodiscard]] double processor_seconds() const {
+    clockid_t id{};
+    timespec used{};
+    if (clock_getcpuclockid(pid_, &id) != 0 || clock_gettime(id, &used) != 0)
+      throw std::runtime_error("a node has ended");
+    return static_cast<double>(used.tv_sec)
+           + static_cast<double>(used.tv_nsec) / 1e9;
+  }
+
   void end() {
     if (pid_ == 0)
       return;
@@ -340,7 +352,8 @@ public:
   }
 
   /// Waits until each of these is in a view of so many.
-  void await(const std::vector<std::size_t>& these, std::size_t size) const {
+  void await(const std::vector<std::size_t>& these, std::size_t size,
+             clock::duration every = 500us) const {
     const auto begin = clock::now();
     for (const auto i : these)
       for (;;) {
@@ -349,8 +362,15 @@ public:
           break;
         if (clock::now() - begin > 60s)
           throw std::runtime_error("no view of all");
-        std::this_thread::sleep_for(500us);
+        std::this_thread::sleep_for(every);
       }
+  }
+
+  [[nodiscard]] double processor_seconds() const {
+    double sum = 0;
+    for (const auto& one : nodes_)
+      sum += one->processor_seconds();
+    return sum;
   }
 
 private:
@@ -696,6 +716,24 @@ void measure_unplugged() {
   print("unplugged", *std::max_element(times.begin(), times.end()));
 }
 
+/// So many nodes start together, on the loopback interface: the time until each
+/// is in a view of all, what all have used of the processors by then, and what
+/// each uses at rest.
+void measure_start(std::size_t size) {
+  const auto begin = clock::now();
+  const fleet all{on_loopback(size), {}};
+  all.await(all.without({}), size, 20ms);
+  print("nodes", static_cast<double>(size));
+  print("together", seconds_since(begin));
+  print("processor", all.processor_seconds());
+  std::this_thread::sleep_for(2s);
+  const auto rest = clock::now();
+  const auto before = all.processor_seconds();
+  std::this_thread::sleep_for(10s);
+  print("rest", 100 * (all.processor_seconds() - before) / seconds_since(rest)
+                  / static_cast<double>(size));
+}
+
 } // namespace
 
 bool run_cluster_child(const std::string& what) {
@@ -718,6 +756,8 @@ bool run_cluster_child(const std::string& what) {
     measure_heal(number);
   else if (kind == "unplugged")
     measure_unplugged();
+  else if (kind == "start")
+    measure_start(number);
   else if (kind == "detection")
     measure_detection();
   else if (kind == "pause")
@@ -743,6 +783,8 @@ void add_clusters() {
     add_process(std::string{"heal/sides:2+"} + right,
                 child_command(std::string{"heal "} + right));
   add_process("detection/unplugged", child_command("unplugged"));
+  if (const auto* const nodes = std::getenv("COOPCACHE_NODES"))
+    add_process("start", child_command(numbered("start ", std::atoi(nodes))));
 }
 
 } // namespace bench

@@ -1,7 +1,8 @@
 // The benchmarks: every workload with a target, beside its rivals.
 //
 // Takes the options of Google Benchmark, such as --benchmark_filter=hit/ and
-// --benchmark_out=file.json.
+// --benchmark_out=file.json. With COOPCACHE_NODES=50 in the environment there
+// is a workload more, "start": so many nodes start together.
 
 #include "report.hpp"
 #include "suite.hpp"

@@ -217,6 +217,16 @@ void print_clusters(std::ostream& out, const results& all) {
   p.print(out);
 }
 
+void print_start(std::ostream& out, const results& all) {
+  const auto at = [&](const char* what) { return all.counter("start", what); };
+  table t{"nodes that start together on the loopback interface"};
+  t.add({"nodes", "in one view after", "processor time of all until then",
+         "processor of each at rest"});
+  t.add({text(at("nodes"), "", 1, 0), text(at("together"), "s"),
+         text(at("processor"), "s"), text(at("rest"), "%", 1, 2)});
+  t.print(out);
+}
+
 // -- the targets --------------------------------------------------------------
 
 /// The closing table.
@@ -429,6 +439,8 @@ void print_tables(std::ostream& out, const results& all) {
     print_bytes(out, all);
   if (all.ran("cluster/") || all.ran("contended/"))
     print_clusters(out, all);
+  if (all.ran("start"))
+    print_start(out, all);
   targets t;
   for (const int size : {32, 1024})
     judge_hits(t, all, size);
