@@ -266,7 +266,8 @@ public:
   /// It runs on one node, once for each clash, or again if that node dies or
   /// the name moves to another one meanwhile. It has a second; if it throws or
   /// is late nobody keeps the name. Both actors are told by `name_lost` what
-  /// they lost. One that never returns keeps its thread: up to 16 may.
+  /// they lost. One that never returns keeps its thread; once 16 have done so,
+  /// nobody keeps a name that is a function's to decide.
   void add_resolver(std::string name,
                     std::function<survivor(const std::string& name,
                                            const caf::strong_actor_ptr& first,
