@@ -28,9 +28,8 @@ pool_options load_pool(const node_options& from) {
 constexpr pool_options answer_pool{1, 16, 16, ~std::size_t{0},
                                    std::chrono::milliseconds{200}};
 
-/// They are asked one after the other; each that hangs keeps its thread. None
-/// waits for one: its second would pass.
-constexpr pool_options resolver_pool{16, 16, 0, 0,
+/// They are asked one after the other; each that hangs keeps its thread.
+constexpr pool_options resolver_pool{16, 16, 0, 1,
                                      std::chrono::milliseconds{0}};
 
 /// The sink takes one line after the other; one that hangs is left behind.

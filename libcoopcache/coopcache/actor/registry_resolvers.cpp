@@ -2,6 +2,7 @@
 
 #include "coopcache/core/exception_text.hpp"
 #include "coopcache/core/text.hpp"
+#include "coopcache/table/clock.hpp"
 
 #include <utility>
 
@@ -73,7 +74,11 @@ void registry_core::perform(const cluster::ask_resolver& what) {
   job += core::quoted(what.resolver);
   const bool runs = aside_(job, [self = weak_from_this(), f, answer, what,
                                  first = handle_of(what.first),
-                                 second = handle_of(what.second)] {
+                                 second = handle_of(what.second),
+                                 end = table::boot_now()
+                                       + cluster::name_home::resolver_time] {
+    if (table::boot_now() >= end)
+      return; // it has waited for those that hang
     auto who = cluster::survivor::nobody;
     std::string thrown;
     try {
