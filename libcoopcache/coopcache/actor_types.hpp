@@ -254,8 +254,9 @@ using cache_actor = caf::typed_actor<
 ///   answer: a request's timeout has to be longer than what the lock may wait.
 ///   It gets a `lock_lost` if the lock is lost, also because the node shuts
 ///   down, and has nothing to give back then. If the connection to the node
-///   breaks, the lock is lost within 10 s, without a `lock_lost`: a program
-///   that is no node has to monitor this actor;
+///   breaks, the lock is lost within 10 s, without a `lock_lost`. A program
+///   that is no node has to monitor this actor; if it was unplugged, CAF tells
+///   it up to 40 s later, and only the fencing token says that it has lost;
 /// * unlock: resource, requester; `not_held` also if there is no sender;
 /// * cancel: resource, requester: ends the sender's last request that waits,
 ///   which is answered with `cancelled`; `not_held` if none does;

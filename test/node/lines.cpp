@@ -10,6 +10,7 @@
 #include <caf/io/middleman.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <set>
 #include <sys/socket.h>
@@ -35,7 +36,7 @@ TEST_CASE("each connection has a name of its own, also if its socket had one") {
     sockets.insert(socket.get());
     auto beside = std::make_shared<actor::line>(socket.duplicate());
     names.insert(
-      actor::make_scribe(backend, std::move(socket), std::move(beside))
+      actor::make_scribe(backend, std::move(socket), std::move(beside), 5s)
         ->hdl()
         .id());
   }

@@ -40,6 +40,9 @@ struct gate::visitors {
 
   static constexpr auto patience = 10s;
 
+  explicit visitors(std::chrono::seconds silence_arg) : silence(silence_arg) {
+  }
+
   /// The socket as the broker wants it.
   caf::io::scribe_ptr add(caf::io::network::default_multiplexer& backend,
                           descriptor socket) {
@@ -50,7 +53,7 @@ struct gate::visitors {
       const std::lock_guard guard{mutex};
       all.push_back({*host, *port, clock::now(), made});
     }
-    return make_scribe(backend, std::move(socket), std::move(made));
+    return make_scribe(backend, std::move(socket), std::move(made), silence);
   }
 
   void forget() {
@@ -60,6 +63,7 @@ struct gate::visitors {
                   [&](const auto& one) { return now - one.came > patience; });
   }
 
+  const std::chrono::seconds silence;
   std::mutex mutex;
   std::vector<visitor> all;
 };
@@ -87,10 +91,10 @@ private:
   std::shared_ptr<visitors> into_;
 };
 
-gate::gate(caf::actor_system& sys)
+gate::gate(caf::actor_system& sys, std::chrono::seconds silence)
   : sys_(sys),
     broker_(sys.middleman().named_broker<caf::io::basp_broker>("BASP")),
-    visitors_(std::make_shared<visitors>()) {
+    visitors_(std::make_shared<visitors>(silence)) {
 }
 
 void gate::close() {

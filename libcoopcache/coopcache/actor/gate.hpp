@@ -7,6 +7,7 @@
 #include <caf/actor_system.hpp>
 #include <caf/io/scribe.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -19,8 +20,9 @@ namespace coopcache::actor {
 /// sockets to CAF's broker. Beside each of them it has a line.
 class gate {
 public:
-  /// Requires: the system has the middleman.
-  explicit gate(caf::actor_system& sys);
+  /// Connections over which nothing gets through for `silence` end, once or
+  /// twice as long after it began. Requires: the system has the middleman.
+  gate(caf::actor_system& sys, std::chrono::seconds silence);
 
   ~gate() = default;
 

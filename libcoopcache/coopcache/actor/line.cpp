@@ -158,27 +158,28 @@ private:
 
 namespace {
 
-/// Has the kernel end the connection if nothing has come from the other host
-/// for 5 s, or if it has not acknowledged for 5 s what was sent before that:
-/// 10 s in all. Nodes notice each other's silence earlier; this is for programs
-/// that are none. CAF's own heartbeats take up to 40 s.
-void probe_silence(int socket) {
+/// Has the kernel end the connection when nothing has come from the other host
+/// for so long, or when that one has not acknowledged for as long what was sent
+/// before, or has had no room for more. Nodes notice each other's silence
+/// earlier; this is for programs that are none. CAF's own heartbeats take up to
+/// 40 s.
+void limit_silence(int socket, int seconds) {
   const auto set = [socket](int level, int option, int value) {
     ::setsockopt(socket, level, option, &value, sizeof value);
   };
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 3);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, seconds - 2); // then two probes
   set(IPPROTO_TCP, TCP_KEEPINTVL, 1);
   set(IPPROTO_TCP, TCP_KEEPCNT, 2);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 5000);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, seconds * 1000);
 }
 
 } // namespace
 
 caf::io::scribe_ptr make_scribe(net::default_multiplexer& backend,
-                                descriptor socket,
-                                std::shared_ptr<line> beside) {
-  probe_silence(socket.get());
+                                descriptor socket, std::shared_ptr<line> beside,
+                                std::chrono::seconds silence) {
+  limit_silence(socket.get(), static_cast<int>(silence.count()));
   return caf::make_counted<line_scribe>(backend, socket.release(),
                                         std::move(beside));
 }

@@ -8,6 +8,7 @@
 #include <caf/io/scribe.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -59,10 +60,11 @@ private:
 };
 
 /// A connected socket as the broker wants it. It tells `beside` when the broker
-/// is writing.
+/// is writing. The connection ends when nothing has come over it for `silence`,
+/// of 3 s at least, or when the other side has taken nothing for as long.
 [[nodiscard]] caf::io::scribe_ptr
 make_scribe(caf::io::network::default_multiplexer& backend, descriptor socket,
-            std::shared_ptr<line> beside);
+            std::shared_ptr<line> beside, std::chrono::seconds silence);
 
 /// The way around the broker to another node, once it is known. Thread-safe.
 class shortcut {

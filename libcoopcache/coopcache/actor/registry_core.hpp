@@ -56,8 +56,8 @@ struct lock_state {
 /// done is done after that, without the mutex, by one thread at a time and in
 /// order. So no thread is switched on the way to the network. Thread-safe.
 ///
-/// What it does for locks, names and the cluster is in `registry_locks.cpp`,
-/// `registry_names.cpp` and `registry_cluster.cpp`.
+/// What it does for locks, names, resolvers and the cluster is in sources of
+/// these names.
 class registry_core : private links_owner,
                       public std::enable_shared_from_this<registry_core> {
 public:

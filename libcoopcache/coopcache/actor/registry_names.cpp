@@ -1,7 +1,6 @@
 #include "coopcache/actor/registry_core.hpp"
 
 #include "coopcache/actor/compat.hpp"
-#include "coopcache/core/exception_text.hpp"
 #include "coopcache/core/text.hpp"
 
 #include <caf/actor_registry.hpp>
