@@ -33,16 +33,22 @@ public:
       hindrance_ = "needs root";
       return;
     }
-    if (run("nft --version") && run("ip netns add " + hub())
-        && run("ip -n " + hub() + " link add br0 type bridge")
-        && run("ip -n " + hub() + " link set br0 up"))
-      for (std::size_t i = 0; i < hosts && set_up(i); ++i) {}
+    if (!run("nft --version") || !run("ip netns add " + hub())
+        || !run("ip -n " + hub() + " link add br0 type bridge"))
+      return;
+    // From here on what fails is a fault.
+    try {
+      must("ip -n " + hub() + " link set br0 up");
+      for (std::size_t i = 0; i < hosts; ++i)
+        set_up(i);
+    } catch (...) {
+      take_down();
+      throw;
+    }
   }
 
   ~lab() {
-    for (std::size_t i = 0; i < hosts_; ++i)
-      static_cast<void>(failure_of("ip netns del " + name(i)));
-    static_cast<void>(failure_of("ip netns del " + hub()));
+    take_down();
   }
 
   lab(const lab&) = delete;
@@ -146,22 +152,26 @@ private:
     return hindrance_.empty();
   }
 
-  bool set_up(std::size_t i) {
+  void set_up(std::size_t i) const {
     const auto own = name(i);
-    return run("ip netns add " + own)
-           && run("ip link add eth0 netns " + own + " type veth peer name "
-                  + port(i) + " netns " + hub())
-           && run("ip -n " + own + " addr add " + address(i) + "/24 dev eth0")
-           && run("ip -n " + own + " link set eth0 up")
-           && run("ip -n " + own + " link set lo up")
-           && run("ip -n " + hub() + " link set " + port(i) + " master br0 up")
-           && run(
-             filter(i,
-                    "table inet lab {"
-                    " set cut { type ipv4_addr; };"
-                    " chain loss { };"
-                    " chain incoming { type filter hook input priority 0;"
-                    " ip saddr @cut meta l4proto tcp drop; jump loss; }; }"));
+    must("ip netns add " + own);
+    must("ip link add eth0 netns " + own + " type veth peer name " + port(i)
+         + " netns " + hub());
+    must("ip -n " + own + " addr add " + address(i) + "/24 dev eth0");
+    must("ip -n " + own + " link set eth0 up");
+    must("ip -n " + own + " link set lo up");
+    must("ip -n " + hub() + " link set " + port(i) + " master br0 up");
+    must(filter(i, "table inet lab {"
+                   " set cut { type ipv4_addr; };"
+                   " chain loss { };"
+                   " chain incoming { type filter hook input priority 0;"
+                   " ip saddr @cut meta l4proto tcp drop; jump loss; }; }"));
+  }
+
+  void take_down() const {
+    for (std::size_t i = 0; i < hosts_; ++i)
+      static_cast<void>(failure_of("ip netns del " + name(i)));
+    static_cast<void>(failure_of("ip netns del " + hub()));
   }
 
   std::size_t hosts_;
