@@ -4,8 +4,7 @@
 #include <map>
 #include <utility>
 
-// Which nodes should make a view, as far as it can be seen from here; the rest
-// of the machine is in membership.cpp.
+// Which nodes should make a view, as far as it can be seen from here.
 
 namespace coopcache::cluster {
 

@@ -265,7 +265,8 @@ struct claims_end {
   friend bool operator==(const claims_end&, const claims_end&) = default;
 };
 
-/// The sender has told this home of its names, or expects it to know them.
+/// The sender has told this home of its names, or expects it to know them. Both
+/// digests are empty when it follows `names_wanted`.
 struct names_end {
   core::names_digest has; ///< the home's names in the sender's replica
   core::names_digest own; ///< those of them that the sender may claim

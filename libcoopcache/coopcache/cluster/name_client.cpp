@@ -1,6 +1,5 @@
 #include "coopcache/cluster/name_client.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace coopcache::cluster {

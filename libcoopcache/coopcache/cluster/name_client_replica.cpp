@@ -1,6 +1,5 @@
 #include "coopcache/cluster/name_client.hpp"
 
-#include <algorithm>
 #include <utility>
 
 // All names of the cluster, and which of them are this node's.
