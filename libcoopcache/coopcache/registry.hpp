@@ -235,8 +235,8 @@ public:
   auto spawn_named(Self* self, std::string name, F f, Ts&&... xs) const {
     using answer = reply<caf::infer_handle_from_fun_t<F>>;
     auto start = [core = *this, self, name = std::move(name), f = std::move(f),
-                  args = std::make_tuple(std::forward<Ts>(xs)...)](
-                   auto then) mutable {
+                  args = std::tuple<std::decay_t<Ts>...>{
+                    std::forward<Ts>(xs)...}](auto then) mutable {
       auto tell = core.deliver<answer>(self, std::move(then));
       auto* const sys = core.system();
       if (sys == nullptr)

@@ -7,6 +7,7 @@
 
 #include <cassert>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>

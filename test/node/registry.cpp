@@ -352,6 +352,25 @@ TEST_CASE("an actor spawns one by name without waiting for it") {
   end(parent);
 }
 
+TEST_CASE("who is spawned by name runs also if who asked for it has ended") {
+  host h;
+  std::atomic<bool> ran = false;
+  const auto parent = h.with([&](caf::event_based_actor* self) {
+    h.registry
+      .spawn_named(
+        self, "alpha",
+        [&ran](caf::event_based_actor*, const std::unique_ptr<int>& what) {
+          ran = *what == 7;
+          return caf::behavior{[](caf::get_atom) { return 1; }};
+        },
+        std::make_unique<int>(7))
+      .then([](const reply<caf::actor>&) { FAIL("nobody is there"); });
+    self->quit();
+  });
+  CHECK(eventually([&] { return ran.load(); }));
+  end(h.registry.whereis("alpha"));
+}
+
 TEST_CASE("a lock excludes, is queued for, and has a growing token") {
   host h;
   auto first = h.registry.lock("r");

@@ -620,6 +620,7 @@ void name_witness::check_version(const world& w, std::size_t node,
   const std::pair here{node, what.name};
   const auto at = versions_.find(here);
   if (what.record.owner.actor == 0) {
+    require(at != versions_.end(), "what nobody had has gone: " + what.name);
     if (in.has(at->second.owner))
       at->second.gone = in.id;
     else
