@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -14,14 +16,15 @@ using namespace coopcache;
 namespace {
 
 /// Seeds that failed once, on top of the first ones.
-constexpr std::uint64_t failed_once[] = {25,   135,  167,  181,  244,  284,
-                                         290,  341,  354,  573,  588,  656,
-                                         670,  741,  751,  774,  900,  959,
-                                         1056, 1857, 2133, 2169, 2957, 5483,
-                                         5521, 5950, 6112, 7223, 9459};
+constexpr std::uint64_t failed_once[] = {25,     135,   167,  181,  244,  284,
+                                         290,    341,   354,  573,  588,  656,
+                                         670,    741,   751,  774,  900,  959,
+                                         1056,   1857,  2133, 2169, 2957, 5483,
+                                         5521,   5950,  6112, 7223, 9459, 15042,
+                                         703562, 707680};
 
 /// The first 200 seeds and those that failed once; COOPCACHE_SEEDS says how
-/// many of the first, COOPCACHE_SEED names the only one.
+/// many, from COOPCACHE_FIRST on; COOPCACHE_SEED names the only one.
 std::vector<std::uint64_t> seeds() {
   const auto number = [](const char* variable) {
     const char* const text = std::getenv(variable);
@@ -31,11 +34,12 @@ std::vector<std::uint64_t> seeds() {
     return {only};
   const auto asked = number("COOPCACHE_SEEDS");
   const auto count = asked == 0 ? 200 : asked;
+  const auto first = std::max<std::uint64_t>(1, number("COOPCACHE_FIRST"));
   std::vector<std::uint64_t> result;
-  for (std::uint64_t seed = 1; seed <= count; ++seed)
+  for (std::uint64_t seed = first; seed < first + count; ++seed)
     result.push_back(seed);
   for (const auto seed : failed_once)
-    if (seed > count && count >= 200)
+    if (seed >= first + count && count >= 200)
       result.push_back(seed);
   return result;
 }
@@ -58,7 +62,9 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
   for (const auto seed : run) {
     std::string replay = "COOPCACHE_SEED=";
     replay += std::to_string(seed);
-    replay += " test-sim --test-case='whatever*'";
+    replay += ' ';
+    replay += program_invocation_name;
+    replay += " --test-case='whatever happens*'";
     std::cout << "seed " << seed << ": " << replay << std::endl; // if it hangs
     INFO(replay); // said also if this ends in a crash
     try {
@@ -80,6 +86,8 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
                      << all.clashes << " clashes, " << all.views << " views, "
                      << all.messages << " messages, " << all.hand_overs
                      << " hand-overs timed");
+  if (run.size() < 100)
+    return; // one alone may be a quiet one
   // A storm in which nothing happens would prove nothing.
   CHECK(all.grants > 50 * run.size());
   CHECK(all.registrations > 50 * run.size());

@@ -520,6 +520,9 @@ void name_witness::removing(const world& w, std::size_t node,
 void name_witness::planned(const cluster::registry::effects& all) {
   for (const auto& what : all)
     each_body(what, [this](const core::view_id& in, const cluster::body& one) {
+      if (const auto* const s = std::get_if<cluster::name_state>(&one);
+          s != nullptr && s->record.owner.actor != 0)
+        told_last_[{in, s->name}] = s->record.op;
       const auto* const u = std::get_if<cluster::name_update>(&one);
       if (u == nullptr)
         return;
@@ -643,14 +646,18 @@ void name_witness::check_loss(const world& w, std::size_t node,
   const auto& mine = all_.at(at->second);
   const std::pair here{view_of(w, node).id, name};
   const bool unwon = unwon_.contains(here);
-  // Replaced by somebody who has ended: nobody need be seen in between.
-  const auto heir = told_last_.find(here);
-  const bool passed_on = heir != told_last_.end() && heir->second != at->second
-                         && all_.at(heir->second).dead;
-  require(unwon || passed_on || !mine.told || mine.dead || mine.lost
-            || mine.maybe_removed
+  require(unwon || passed_on(here, at->second) || !mine.told || mine.dead
+            || mine.lost || mine.maybe_removed
             || !view_of(w, node).has(w.nodes()[mine.node].id),
           "a living owner has lost " + name);
+}
+
+// Replaced by somebody who has ended: nobody need be seen in between.
+bool name_witness::passed_on(const std::pair<core::view_id, std::string>& name,
+                             std::uint64_t from) const {
+  const auto heir = told_last_.find(name);
+  return heir != told_last_.end() && heir->second != from
+         && all_.at(heir->second).dead;
 }
 
 void name_witness::check_done(const world& w, const registration& mine,
@@ -668,7 +675,8 @@ void name_witness::check_done(const world& w, const registration& mine,
       mine.wish.name);
     const auto had = greatest_.find({i, mine.wish.name});
     const bool later = had != greatest_.end() && had->second > here->version;
-    require(there != nullptr || later || mine.maybe_removed || mine.dead,
+    require(there != nullptr || later || mine.maybe_removed || mine.dead
+              || passed_on({view.id, mine.wish.name}, request),
             "done, and a member does not find " + mine.wish.name);
     require(there == nullptr || there->version >= here->version,
             "done, and a member finds something older: " + mine.wish.name);

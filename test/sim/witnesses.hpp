@@ -231,6 +231,9 @@ private:
 
   void check_version(const world& w, std::size_t node,
                      const cluster::name_changed& what);
+  [[nodiscard]] bool
+  passed_on(const std::pair<core::view_id, std::string>& name,
+            std::uint64_t from) const;
   void check_done(const world& w, const registration& mine,
                   std::uint64_t request) const;
   void check_loss(const world& w, std::size_t node,
