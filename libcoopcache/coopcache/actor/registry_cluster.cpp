@@ -5,6 +5,7 @@
 #include "coopcache/table/clock.hpp"
 
 #include <algorithm>
+#include <map>
 
 // Links, views, and what is known of the cluster.
 
@@ -189,9 +190,9 @@ registry_info registry_core::info() const {
       one.queue.push_back(
         {waiter.requester, waiter.who.node.name, 0, age(waiter.since)});
   }
-  for (const auto& [request, mine] : machine_.own_locks().all()) {
-    auto& one = result.own_locks.emplace_back();
-    one.resource = mine.wish.resource;
+  std::map<std::string, lock_info> own;
+  for (const auto& [request, mine] : machine_.own_locks().all()) { // by age
+    auto& one = own[mine.wish.resource];
     using state = cluster::lock_client::state;
     lock_client_info client{mine.wish.requester,
                             self_.name,
@@ -201,6 +202,10 @@ registry_info registry_core::info() const {
                             mine.holds};
     (mine.is == state::waiting ? one.queue : one.holders)
       .push_back(std::move(client));
+  }
+  for (auto& [resource, one] : own) {
+    one.resource = resource;
+    result.own_locks.push_back(std::move(one));
   }
   return result;
 }
