@@ -10,11 +10,13 @@
 #include <caf/default_enum_inspect.hpp>
 #include <caf/is_error_code_enum.hpp>
 #include <caf/result.hpp>
+#include <caf/scheduled_actor.hpp>
 #include <caf/timespan.hpp>
 #include <caf/type_id.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/unit.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,7 +24,8 @@
 #include <typeinfo>
 
 /// @file
-/// The messages of cache actors, and what CAF has to know of them.
+/// The messages of caches and of the registry, and what CAF has to know of
+/// them.
 
 /// The first type id of the library, the same in every process of a cluster.
 /// Set it at build time where the default collides with an application.
@@ -288,9 +291,7 @@ namespace detail {
 
 /// What functions that take `self` take for an actor.
 template <class Self>
-concept event_actor = requires(Self* self) {
-  self->address();
-};
+concept event_actor = std::derived_from<Self, caf::scheduled_actor>;
 
 /// The actor of a cache; null after its end.
 [[nodiscard]] COOPCACHE_EXPORT cache_actor handle_of(cache_base& cache);

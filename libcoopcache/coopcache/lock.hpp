@@ -22,10 +22,11 @@ class registry_core;
 struct lock_state;
 } // namespace actor
 
-/// Who is kept away from a lock.
+/// Among whom a lock excludes. One of each scope are two locks, also if the
+/// resource is the same.
 enum class lock_scope : std::uint8_t {
-  cluster, ///< everybody
-  local,   ///< those of this node only; no message is sent
+  cluster, ///< all who ask with this scope, on any node
+  local,   ///< those of this node that ask with it; no message is sent
 };
 
 /// How a lock is asked for.
@@ -157,6 +158,11 @@ public:
   /// Requires: it did not run.
   [[nodiscard]] const aborted& why() const noexcept {
     return *std::get_if<1>(&what_);
+  }
+
+  /// Why it did not run. Requires: it did not.
+  [[nodiscard]] const coopcache::error& error() const noexcept {
+    return why().why;
   }
 
   /// Whether the lock was lost while it ran: somebody else may have run one

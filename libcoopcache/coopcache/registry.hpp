@@ -89,7 +89,9 @@ private:
 /// after the node has shut down: then they answer `shutting_down`, where they
 /// answer; `del_lock` answers that the lock is lost or not held.
 ///
-/// Those that take `self` are for event-based actors and never block.
+/// Those that take `self` are for event-based actors and never block: what they
+/// return has `then(f)`, which asks, and calls `f` in the context of the actor
+/// with what the form without `self` returns.
 /// `register_name`, `replace_name`, `unregister_name`, `spawn_named`, `lock`,
 /// `set_lock`, `trans` and `sync` without it block until their deadline at
 /// most, and answer `would_block` on threads of CAF that must not. The rest
@@ -120,7 +122,8 @@ public:
                std::move(options));
   }
 
-  /// The same in place of whoever has the name, who gets a `name_lost`. In
+  /// The same in place of whoever has the name, who gets a `name_lost`; never
+  /// `name_taken`, also if the actor has another name, which it keeps. In
   /// between no node is without an owner of the name. After a `timeout` it may
   /// have happened; if the view was changing, the name may have no owner.
   template <class Handle>

@@ -25,7 +25,7 @@ enum class source : std::uint8_t {
   joined, ///< by a load that somebody else had started
 };
 
-/// What `result::value` throws when there is no value.
+/// What `value` throws when there is none.
 class bad_result : public std::runtime_error {
 public:
   explicit bad_result(const coopcache::error& what)
@@ -183,6 +183,13 @@ public:
 
   /// @throws bad_result if there is none.
   [[nodiscard]] T& value() & {
+    if (!*this)
+      throw bad_result{error()};
+    return **this;
+  }
+
+  /// @throws bad_result if there is none.
+  [[nodiscard]] const T& value() const& {
     if (!*this)
       throw bad_result{error()};
     return **this;

@@ -450,10 +450,12 @@ TEST_CASE("a restart on the same address is another incarnation") {
     CAPTURE(round);
     CHECK(all[1].ask("register x exit") == "ok");
     CHECK(all[0].ask("ask x") == "at n1");
+    const auto before = std::stoull(all[0].ask("incarnation n1"));
     all.kill(1);
     all.start(1);
     all.await_ready(1);
     all.await_view({0, 1, 2});
+    CHECK(std::stoull(all[0].ask("incarnation n1")) > before);
     CHECK(all[0].ask("whereis x") == "none");
   }
 }

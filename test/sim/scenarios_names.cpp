@@ -296,6 +296,15 @@ TEST_CASE("an actor has one name, unless it takes one over") {
   c.w.put(0, again);
   c.w.run_for(10ms);
   CHECK(c.answers.at(1000) == cluster::verdict::refused);
+  c.put(1, "b");
+  c.w.run_for(10ms);
+  again.request = 1001;
+  again.replace = true;
+  c.w.put(0, again);
+  c.w.run_for(10ms);
+  CHECK(c.answers.at(1001) == cluster::verdict::done);
+  CHECK(c.owner(1, "a") == one);
+  CHECK(c.owner(1, "b") == one);
 }
 
 TEST_CASE("a dead owner's name is gone everywhere") {
@@ -616,7 +625,8 @@ TEST_CASE("a registration that timed out can be asked for again") {
     CHECK(c.owner(i, "a") == late);
 }
 
-TEST_CASE("a replace that timed out leaves the name with one of the two") {
+TEST_CASE(
+  "a replace that timed out leaves the name with one of two that live") {
   const struct {
     std::size_t frozen;
     nanos limit;

@@ -197,6 +197,16 @@ private:
     answer(line);
   }
 
+  // incarnation NAME: that of a member.
+  void incarnation(std::istringstream& in) {
+    std::string name;
+    in >> name;
+    for (const auto& one : registry_.info().members)
+      if (one.name == name)
+        return answer(std::to_string(one.incarnation));
+    answer("none");
+  }
+
   void meet(std::istringstream& in) {
     std::string endpoint;
     in >> endpoint;
@@ -611,6 +621,7 @@ private:
     {"sync", [this](auto& in) { sync(in); }},
     {"sync-later", [this](auto& in) { sync_later(in); }},
     {"view", [this](auto& in) { view(in); }},
+    {"incarnation", [this](auto& in) { incarnation(in); }},
     {"peer", [this](auto& in) { meet(in); }},
     {"disconnect", [this](auto& in) { disconnect(in); }},
     {"links", [this](auto& in) { links(in); }},
