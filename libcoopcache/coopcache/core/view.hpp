@@ -8,7 +8,7 @@
 
 namespace coopcache::core {
 
-/// One life of one node. A node that comes back has a greater incarnation.
+/// One run of one node. A node that starts again has a greater incarnation.
 struct node_id {
   std::string name;              ///< unique in the cluster
   std::uint64_t incarnation = 0; ///< Unix time of its start in ms
