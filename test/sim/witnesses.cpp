@@ -219,21 +219,24 @@ void lock_witness::planned(const world& w, std::size_t node,
     else if (std::holds_alternative<cluster::view_changed>(what))
       for (const auto& [request, one] : holds_) // the new home is told so
         if (one.node == node)
-          note_turn(view_of(w, node).id, request, one.token);
+          note_turn(view_of(w, node).id, request, one.token, true);
   }
 }
 
 void lock_witness::note_turn(const core::view_id& in, std::uint64_t request,
-                             std::uint64_t token) {
+                             std::uint64_t token, bool was_claimed) {
   const auto at = all_.find(request);
   if (at != all_.end())
-    turns_[{in, at->second.wish.resource}].emplace(token, request);
+    turns_[{in, at->second.wish.resource}].emplace(token,
+                                                   turn{request, was_claimed});
 }
 
 // Whether another client of that requester may hold the lock, as far as the
-// home knows: nobody else has got it since. Neither that it was given back need
-// have reached the home, nor that it was handed on who has it next. A client
-// that ends may have had it within the turn in which it gave all back.
+// home knows: nobody else has got it since in this view. Of two that claim it
+// the later one may have given it back before the home opened. Neither that it
+// was given back need have reached the home, nor that it was handed on who has
+// it next. A client that ends may have had it within the turn in which it gave
+// all back.
 bool lock_witness::may_share(const core::view_id& in,
                              const cluster::lock_wish& wish,
                              std::uint64_t token) const {
@@ -244,12 +247,12 @@ bool lock_witness::may_share(const core::view_id& in,
     return false;
   auto at = turns->second.lower_bound(token);
   while (at != turns->second.begin()) {
-    const auto request = (--at)->second;
+    const auto& [request, was_claimed] = (--at)->second;
     const auto& other = all_.at(request).wish;
     const bool alike = other.requester == wish.requester;
     if (alike && other.client != wish.client)
       return true;
-    if (!alike && got_it_.contains(request))
+    if (!alike && !was_claimed && got_it_.contains(request))
       return false;
   }
   return false;

@@ -117,7 +117,7 @@ private:
   void granting(const world& w, std::size_t by, std::uint64_t request,
                 std::uint64_t token);
   void note_turn(const core::view_id& in, std::uint64_t request,
-                 std::uint64_t token);
+                 std::uint64_t token, bool was_claimed = false);
   [[nodiscard]] bool may_share(const core::view_id& in,
                                const cluster::lock_wish& wish,
                                std::uint64_t token) const;
@@ -152,9 +152,14 @@ private:
   std::map<std::string, freed> freed_;
   std::map<std::string, std::vector<instant>> gave_up_; ///< by resource
   std::set<std::uint64_t> got_it_; ///< those that were ever believed in
-  /// Who has held a resource in a view, or was to: requests by token.
+  /// Who has held a resource in a view, or was to.
+  struct turn {
+    std::uint64_t request = 0;
+    bool was_claimed = false; ///< it was got in an earlier view
+  };
+
   std::map<std::pair<core::view_id, std::string>,
-           std::map<std::uint64_t, std::uint64_t>>
+           std::map<std::uint64_t, turn>> // by token
     turns_;
   /// By view, resources and requesters whose clients have ended waiting.
   std::set<std::tuple<core::view_id, std::string, std::string>> ended_waiting_;
