@@ -151,7 +151,11 @@ void gate::forget_lost() const {
   sys_.middleman().backend().post([broker = broker_] {
     auto& basp = inside(broker);
     std::erase_if(basp.spawn_servers, [&](const auto& entry) {
-      return !basp.instance.tbl().lookup_direct(entry.first);
+      if (basp.instance.tbl().lookup_direct(entry.first))
+        return false;
+      // One that was never answered would stay for five minutes.
+      end_actor(entry.second);
+      return true;
     });
   });
 }
