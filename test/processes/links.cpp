@@ -378,11 +378,7 @@ TEST_CASE("a peer that is named at run time is met") {
 
 TEST_CASE("who is disconnected stays so until a peer says otherwise") {
   cluster all{{.nodes = 3}};
-  for (std::size_t i = 0; i < 3; ++i) {
-    all.start(i); // the last one is the youngest
-    all.await_ready(i);
-  }
-  all.await_view({0, 1, 2});
+  all.gather(); // the last one is the youngest
   CHECK(all[0].ask("disconnect somebody") == "unknown_node");
   CHECK(all[0].ask("disconnect n0") == "unknown_node");
   for (int round = 0; round < 2; ++round) {
@@ -408,11 +404,7 @@ TEST_CASE("who is disconnected stays so until a peer says otherwise") {
 
 TEST_CASE("sync fails by its deadline while one that is linked stays outside") {
   cluster all{{.nodes = 3}};
-  for (std::size_t i = 0; i < 3; ++i) {
-    all.start(i); // the last one is the youngest
-    all.await_ready(i);
-  }
-  all.await_view({0, 1, 2});
+  all.gather(); // the last one is the youngest
   CHECK(all[0].ask("disconnect n2") == "ok");
   all.await_view({0, 1});
   all.await_view({2});
