@@ -86,8 +86,8 @@ TEST_CASE("whatever happens, nobody is forgotten and nothing is held twice") {
                      << all.clashes << " clashes, " << all.views << " views, "
                      << all.messages << " messages, " << all.hand_overs
                      << " hand-overs timed");
-  if (run.size() < 100)
-    return; // one alone may be a quiet one
+  if (run.size() == 1)
+    return; // which may be a quiet one
   // A storm in which nothing happens would prove nothing.
   CHECK(all.grants > 50 * run.size());
   CHECK(all.registrations > 50 * run.size());
