@@ -29,13 +29,6 @@ using cluster::greeting;
 /// what says so.
 class links::body : public std::enable_shared_from_this<body> {
 public:
-  /// So long nothing need get through over a connection.
-  static std::chrono::seconds silence_of(const settings& from) {
-    const std::chrono::milliseconds detection{from.own.detection_ms};
-    return std::max(std::chrono::seconds{5},
-                    std::chrono::ceil<std::chrono::seconds>(detection));
-  }
-
   body(caf::actor_system& sys, settings from, links_owner& owner)
     : sys_(sys), from_(std::move(from)), owner_(owner),
       gate_(sys, silence_of(from_)) {
@@ -100,6 +93,13 @@ private:
   static constexpr std::chrono::seconds connect_limit{1};
   /// So long the other end has to answer a greeting.
   static constexpr std::chrono::seconds greeting_limit{1};
+  /// So long nothing need get through over a connection.
+  static std::chrono::seconds silence_of(const settings& from) {
+    const std::chrono::milliseconds detection{from.own.detection_ms};
+    return std::max(std::chrono::seconds{5},
+                    std::chrono::ceil<std::chrono::seconds>(detection));
+  }
+
   /// Longer ones are no endpoints.
   static constexpr std::size_t longest_endpoint = 300;
   static constexpr std::size_t longest_reason = 1000;
