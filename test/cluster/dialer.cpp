@@ -119,6 +119,14 @@ TEST_CASE(
   CHECK(small.probed());
 }
 
+TEST_CASE("who always hangs up is not dialled more often than others") {
+  dialer d{"a:1", {"b:1"}, start};
+  CHECK(d.due(start) == endpoints{"b:1"});
+  d.unanswered("b:1", start + 1ms);
+  CHECK(d.due(start + 99ms).empty());
+  CHECK(d.due(start + 100ms) == endpoints{"b:1"});
+}
+
 TEST_CASE("an endpoint where something else lives is left alone for a while") {
   dialer d{"a:1", {"b:1"}, start};
   d.pause("b:1", start + 5s);

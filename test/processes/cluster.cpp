@@ -218,7 +218,8 @@ void cluster::start(std::size_t i) {
   const auto own = own_settings_.find(i);
   out << "{\"node\": {\"name\": \""
       << (how_.name ? how_.name(i) : numbered("n", i)) << "\", \"listen\": \""
-      << endpoint(i) << "\"}, \"cluster\": {"
+      << endpoint(i) << "\", \"advertise\": \""
+      << endpoint(how_.poses_as ? how_.poses_as(i) : i) << "\"}, \"cluster\": {"
       << (own == own_settings_.end() ? how_.settings : own->second)
       << "}, \"nodes\": [";
   bool first = true;

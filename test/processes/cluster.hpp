@@ -67,6 +67,8 @@ struct plan {
   std::function<std::vector<std::string>(std::size_t)> prefix{};
   /// Names of nodes; empty: n0, n1, ...
   std::function<std::string(std::size_t)> name{};
+  /// Whose endpoint node i gives as its own; empty: everybody its own.
+  std::function<std::size_t(std::size_t)> poses_as{};
 };
 
 /// Nodes in processes of their own.

@@ -133,6 +133,19 @@ void check_that_the_others_work(cluster& all) {
   CHECK(all[0].ask("unregister x") == "ok");
 }
 
+/// Listens on an endpoint of the cluster's, as a CAF program; the kinds are in
+/// peer/imposter.cpp.
+std::unique_ptr<process> imposter(const std::string& kind, std::size_t port) {
+  auto made = std::make_unique<process>(std::vector<std::string>{COOPCACHE_PEER,
+                                                                 "--imposter="
+                                                                   + kind,
+                                                                 std::to_string(
+                                                                   port)},
+                                        "/dev/null");
+  made->hear("ready");
+  return made;
+}
+
 /// Those who wait for the view of a node at the same time are all told why it
 /// is none, each by its own deadline.
 void fail_to_sync(process& node, const std::string& why,
@@ -236,6 +249,26 @@ TEST_CASE("a node waits for a silent peer no longer than it was told") {
   CHECK(took[1] < 950ms);
 }
 
+TEST_CASE("who hangs up in a greeting is greeted again soon") {
+  // CAF does so if both ends have dialled, and either closes what the other one
+  // keeps: a second without a link is too long then.
+  cluster all{{.nodes = 2}};
+  const auto other = imposter("hangs-up", all.port(1));
+  all.start(0);
+  other->hear("greeted 1");
+  const auto begin = std::chrono::steady_clock::now();
+  other->hear("greeted 6");
+  const auto took = std::chrono::steady_clock::now() - begin;
+  CHECK(took > 400ms); // five pauses of 100 ms, but for what is late
+  CHECK(took < 1500ms);
+  CHECK(
+    says(all, 0,
+         all.endpoint(1) + " down: ends the connection during the greeting"));
+  CHECK(logs(all, 0,
+             "warning: no link to " + all.endpoint(1)
+               + ": ends the connection during the greeting"));
+}
+
 TEST_CASE("a peer that is no node, or speaks another version, harms nobody") {
   const struct {
     std::string kind, trouble;
@@ -252,14 +285,7 @@ TEST_CASE("a peer that is no node, or speaks another version, harms nobody") {
     if (row.kind == "web") {
       web = std::make_unique<web_server>(all.port(2));
     } else {
-      other = std::make_unique<process>(std::vector<std::string>{COOPCACHE_PEER,
-                                                                 "--imposter="
-                                                                   + row.kind,
-                                                                 std::to_string(
-                                                                   all.port(
-                                                                     2))},
-                                        "/dev/null");
-      other->hear("ready");
+      other = imposter(row.kind, all.port(2));
     }
     for (std::size_t i = 0; i < 2; ++i)
       all.start(i);
@@ -347,6 +373,27 @@ TEST_CASE("who is refused is named, also where nobody expects it") {
   CHECK(logs(all, 0,
              "warning: refused node \"n1\" at " + all.endpoint(1)
                + ": another cluster: \"other\" there"));
+}
+
+TEST_CASE("who says it lives where a peer does is no trouble of that peer") {
+  cluster all{
+    {.nodes = 3,
+     .knows = [](std::size_t i,
+                 std::size_t j) { return (i == 0 && j == 1) || i == 2; },
+     .poses_as = [](std::size_t i) { return i == 2 ? 1 : i; }}};
+  const auto claimed = all.endpoint(1);
+  for (std::size_t i = 0; i < 2; ++i) {
+    all.start(i);
+    all.await_ready(i);
+  }
+  all.await_view({0, 1});
+  all.start(2);
+  all.await_ready(2);
+  CHECK(logs(all, 0,
+             "warning: refused node \"n2\" at " + claimed
+               + ": there is another node, \"n1\" at " + claimed));
+  CHECK(says(all, 0, claimed + " up"));
+  CHECK(logs(all, 2, "refused: there is another node"));
 }
 
 TEST_CASE("two nodes of one name: a clear error on both") {

@@ -172,6 +172,7 @@ private:
   dialled_to(const caf::strong_actor_ptr& whom);
   void answered(const caf::strong_actor_ptr& from, const greeting& theirs,
                 const std::string& why);
+  void hung_up(const caf::node_id& where);
 
   // -- links that are up, and what goes over them: links_up.cpp ---------------
 
@@ -189,6 +190,7 @@ private:
   static void add(connection& to, lines all);
   void find_line(const caf::node_id& where);
   void lay_to_rest(const core::node_id& peer, const std::string& endpoint);
+  void watch(const caf::node_id& where);
   void down(const caf::node_id& where);
   void end(connections::iterator at, const std::string& why);
 
@@ -206,6 +208,7 @@ private:
   std::map<caf::node_id, core::node_id> whose_; ///< links by CAF's names
   std::map<std::string, dialled> dialling_;     ///< by endpoint
   std::map<caf::node_id, guest> guests_;
+  std::set<caf::node_id> watched_;             ///< whose loss CAF will tell
   std::map<std::string, core::node_id> lost_;  ///< who was there last
   std::map<std::string, std::string> refused_; ///< why, by endpoint
   std::map<core::node_id, std::string> apart_; ///< not to be linked; endpoints

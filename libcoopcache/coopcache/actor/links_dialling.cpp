@@ -115,6 +115,8 @@ void links::body::greet(const std::string& endpoint,
   }
   at->second.to = to;
   at->second.end = table::precise_now() + greeting_limit;
+  if (!is_self(to))
+    watch(to->node());
   auto hello = from_.own;
   hello.peers = known_endpoints();
   send(to, hello);

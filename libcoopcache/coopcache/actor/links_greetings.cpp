@@ -80,6 +80,7 @@ void links::body::answer(const caf::strong_actor_ptr& from,
     mine.theirs = theirs;
     mine.to = from;
     mine.end = table::precise_now() + greeting_limit;
+    watch(from->node());
     find_line(from->node());
   } else {
     reply.is = greeting::step::refuse;
@@ -90,7 +91,9 @@ void links::body::answer(const caf::strong_actor_ptr& from,
 }
 
 void links::body::refuse(const greeting& theirs, const std::string& why) {
-  if (dialer_->knows(theirs.endpoint)) {
+  // Where somebody is linked it is no news of that one.
+  if (dialer_->knows(theirs.endpoint)
+      && linked_at(theirs.endpoint) == links_.end()) {
     set_name(theirs.endpoint, theirs.self.name);
     trouble(theirs.endpoint, log_level::warning, why);
     return;
@@ -162,6 +165,23 @@ void links::body::answered(const caf::strong_actor_ptr& from,
       notes_.set_linked(endpoint, theirs.self.name);
     }
   }
+}
+
+// The connection has ended while one of the two had still to answer. So it is
+// where both have dialled at once, and either side's CAF has closed what the
+// other one's keeps.
+void links::body::hung_up(const caf::node_id& where) {
+  if (const auto at = guests_.find(where); at != guests_.end()) {
+    shut_down(at->second.known);
+    guests_.erase(at);
+  }
+  std::vector<std::string> ended;
+  for (const auto& [endpoint, one] : dialling_)
+    if (one.to != nullptr && one.to->node() == where)
+      ended.push_back(endpoint);
+  for (const auto& endpoint : ended)
+    give_up(endpoint, "ends the connection during the greeting: just ended, or "
+                      "has dialled, too");
 }
 
 } // namespace coopcache::actor

@@ -135,7 +135,7 @@ void links::body::up(const greeting& theirs, const caf::strong_actor_ptr& to,
   notes_.set_linked(endpoint, peer.name);
   log(log_level::info, peer,
       "is linked, at " + core::printable(endpoint, longest_endpoint));
-  sys_.monitor(to->node(), self_->address());
+  watch(to->node());
   find_line(to->node());
   owner_.linked(fresh);
   learn(theirs.peers);
@@ -194,8 +194,16 @@ void links::body::lay_to_rest(const core::node_id& peer,
   owner_.unlinked(earlier, true);
 }
 
+// Each process once, or the one loss would be told several times.
+void links::body::watch(const caf::node_id& where) {
+  if (watched_.insert(where).second)
+    sys_.monitor(where, self_->address());
+}
+
 void links::body::down(const caf::node_id& where) {
+  watched_.erase(where);
   gate_.forget_lost();
+  hung_up(where);
   const auto peer = peer_at(where);
   if (!peer)
     return;

@@ -90,9 +90,12 @@ void dialer::failed(const std::string& endpoint) {
 }
 
 void dialer::unanswered(const std::string& endpoint, core::instant now) {
-  if (const auto at = peers_.find(endpoint); at != peers_.end())
-    at->second.tried = true;
-  pause(endpoint, first_attempt(endpoint, now));
+  const auto at = peers_.find(endpoint);
+  if (at == peers_.end())
+    return;
+  at->second.tried = true;
+  at->second.since = first_attempt(endpoint, now);
+  at->second.next = std::max(at->second.next, at->second.since);
 }
 
 void dialer::pause(const std::string& endpoint, core::instant until) {

@@ -61,7 +61,8 @@ public:
 
   /// There was a connection, but nobody answered over it. If both sides have
   /// dialled, CAF may have dropped what each of them had: so the one that is to
-  /// wait waits again, and leaves the other one the next attempt.
+  /// wait waits again, and leaves the other one the next attempt, an interval
+  /// after the last.
   void unanswered(const std::string& endpoint, core::instant now);
 
   /// Something else lives there: not to be dialled before `until`.

@@ -16,6 +16,7 @@
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <sys/socket.h>
 
 namespace {
 
@@ -45,13 +46,29 @@ caf::behavior newer(caf::event_based_actor* self) {
   }};
 }
 
+/// Ends each connection as soon as somebody has greeted over it.
+caf::behavior hangs_up(caf::event_based_actor*) {
+  return {[count = 0](caf::forward_atom, const std::string&) mutable {
+    std::cout << "greeted " << ++count << std::endl;
+    sockaddr_storage peer;
+    for (int fd = 0; fd < 1024; ++fd) {
+      socklen_t size = sizeof peer;
+      if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0
+          && peer.ss_family == AF_INET)
+        ::shutdown(fd, SHUT_RDWR);
+    }
+  }};
+}
+
 } // namespace
 
 int pretend(const std::string& kind, std::uint16_t port) {
   init_types();
   system_config cfg;
   caf::actor_system sys{cfg};
-  const auto who = kind == "newer" ? sys.spawn(newer) : sys.spawn(stranger);
+  const auto who = kind == "newer"      ? sys.spawn(newer)
+                   : kind == "hangs-up" ? sys.spawn(hangs_up)
+                                        : sys.spawn(stranger);
   if (!sys.middleman().publish(who, port, "127.0.0.1", true))
     throw std::runtime_error("cannot listen");
   std::cout << "ready" << std::endl;
