@@ -104,9 +104,8 @@ TEST_CASE("halves of a split go on, and agree again after the heal") {
     const auto took = since(begin);
     MESSAGE(row.left.size() << "+" << row.right.size() << ": in one view "
                             << took.count() << " ms after the heal");
-    // A probe each 100 ms, and 300, on a machine that does nothing else; where
-    // a greeting goes astray its second passes before the next one.
-    CHECK(took <= 2s);
+    // A probe each 100 ms, and 300, on a machine that does nothing else.
+    CHECK(took <= 1s);
     for (const auto i : row.all) {
       CHECK(within(5s, [&] { return all[i].ask("ask left") == "at n0"; }));
       CHECK(within(5s, [&] { return all[i].ask("ask right") == "at n2"; }));

@@ -168,30 +168,47 @@ inline caf::binary_deserializer source_of(std::string_view bytes) {
 #endif
 }
 
-/// A message from an actor of this process to one of the process at the other
-/// end of a connection, as CAF's broker would write it.
-inline caf::byte_buffer to_wire(caf::actor_system& sys, const caf::actor& from,
-                                caf::actor_id to, const caf::message& what) {
-  caf::io::basp::header header{caf::io::basp::message_type::direct_message,
-                               0,
-                               0,
-                               caf::make_message_id().integer_value(),
-                               from.id(),
-                               to};
+/// What CAF's broker would write to another process: `content` appends the rest
+/// to what follows the header.
+template <class Content>
+caf::byte_buffer frame(caf::actor_system& sys, caf::io::basp::header header,
+                       Content content) {
+  auto writer = caf::make_callback(std::move(content));
   caf::byte_buffer bytes;
 #if CAF_MAJOR_VERSION >= 1
-  auto content = caf::make_callback(
-    [&](caf::binary_serializer& sink) { return sink.apply(what); });
-  caf::io::basp::instance::write(sys, nullptr, bytes, header, &content);
+  caf::io::basp::instance::write(sys, nullptr, bytes, header, &writer);
 #else
-  const std::vector<caf::strong_actor_ptr> no_stages;
-  auto content = caf::make_callback([&](caf::binary_serializer& sink) {
-    return sink.apply(no_stages) && sink.apply(what);
-  });
   caf::scoped_execution_unit context{&sys};
-  caf::io::basp::instance::write(&context, bytes, header, &content);
+  caf::io::basp::instance::write(&context, bytes, header, &writer);
 #endif
   return bytes;
+}
+
+/// A message from an actor of this process to one of the process at the other
+/// end of a connection.
+inline caf::byte_buffer to_wire(caf::actor_system& sys, caf::actor_id from,
+                                caf::actor_id to, const caf::message& what) {
+  return frame(sys,
+               {caf::io::basp::message_type::direct_message, 0, 0,
+                caf::make_message_id().integer_value(), from, to},
+               [&](caf::binary_serializer& sink) {
+#if CAF_MAJOR_VERSION < 1
+                 const std::vector<caf::strong_actor_ptr> no_stages;
+                 if (!sink.apply(no_stages))
+                   return false;
+#endif
+                 return sink.apply(what);
+               });
+}
+
+/// What CAF says first on a connection that it has begun: which process it is.
+inline caf::byte_buffer client_handshake(caf::actor_system& sys) {
+  return frame(sys,
+               {caf::io::basp::message_type::client_handshake, 0, 0, 0,
+                caf::invalid_actor_id, caf::invalid_actor_id},
+               [&](caf::binary_serializer& sink) {
+                 return sink.apply(sys.node());
+               });
 }
 
 } // namespace coopcache::actor

@@ -43,9 +43,9 @@ struct gate::visitors {
   explicit visitors(std::chrono::seconds silence_arg) : silence(silence_arg) {
   }
 
-  /// The socket as the broker wants it.
-  caf::io::scribe_ptr add(caf::io::network::default_multiplexer& backend,
-                          descriptor socket) {
+  /// The socket as the broker wants it, and its line.
+  std::pair<caf::io::scribe_ptr, std::shared_ptr<line>>
+  add(caf::io::network::default_multiplexer& backend, descriptor socket) {
     auto host = caf::io::network::remote_addr_of_fd(socket.get());
     auto port = caf::io::network::remote_port_of_fd(socket.get());
     auto made = std::make_shared<line>(socket.duplicate());
@@ -53,7 +53,7 @@ struct gate::visitors {
       const std::lock_guard guard{mutex};
       all.push_back({*host, *port, clock::now(), made});
     }
-    return make_scribe(backend, std::move(socket), std::move(made), silence);
+    return {make_scribe(backend, std::move(socket), made, silence), made};
   }
 
   void forget() {
@@ -81,7 +81,7 @@ public:
     if (detached())
       return false; // CAF takes the socket out of its loop a little later
     auto& backend = acceptor_.backend();
-    auto made = into_->add(backend, std::move(socket));
+    auto made = into_->add(backend, std::move(socket)).first;
     const auto handle = made->hdl();
     parent()->add_scribe(std::move(made));
     return doorman::new_connection(&backend, handle);
@@ -126,7 +126,8 @@ std::string gate::listen(const std::string& endpoint, const caf::actor& what,
   return join_endpoint(host, port_);
 }
 
-caf::io::scribe_ptr gate::adopt(descriptor socket) {
+std::pair<caf::io::scribe_ptr, std::shared_ptr<line>>
+gate::adopt(descriptor socket) {
   return visitors_->add(backend_of(sys_), std::move(socket));
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace coopcache::actor {
@@ -44,8 +45,9 @@ public:
     return broker_;
   }
 
-  /// A connected socket as the broker wants it.
-  [[nodiscard]] caf::io::scribe_ptr adopt(descriptor socket);
+  /// A connected socket as the broker wants it, and the line beside it.
+  [[nodiscard]] std::pair<caf::io::scribe_ptr, std::shared_ptr<line>>
+  adopt(descriptor socket);
 
   /// The lines to an address; none if unknown. Each can be taken once, within
   /// some seconds. If there are several, CAF uses one of their connections, and

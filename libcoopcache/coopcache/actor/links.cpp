@@ -81,6 +81,8 @@ void links::body::tick(core::instant now) {
   for (auto& [endpoint, one] : dialling_)
     if (now >= one.end)
       late.push_back(endpoint);
+    else if (now >= one.again)
+      greet_again(one, now);
   for (const auto& endpoint : late)
     give_up(endpoint, "does not answer the greeting");
   std::erase_if(guests_, [&](auto& one) {
@@ -136,7 +138,7 @@ void links::body::stop() {
   for (auto& [peer, one] : links_)
     shut_down(one.known);
   for (auto& [endpoint, one] : dialling_)
-    one.socket.shut_down();
+    one.known->shut_down();
   for (auto& [where, one] : guests_)
     shut_down(one.known);
   links_.clear();
@@ -183,7 +185,7 @@ void links::body::trouble(const std::string& endpoint, log_level level,
 void links::body::note_wake() {
   auto at = dialer_->next_wake();
   for (const auto& [endpoint, one] : dialling_)
-    at = std::min(at, one.end);
+    at = std::min({at, one.end, one.again});
   for (const auto& [where, one] : guests_)
     at = std::min(at, one.end);
   wake_ = at;

@@ -93,6 +93,8 @@ private:
   static constexpr std::chrono::seconds connect_limit{1};
   /// So long the other end has to answer a greeting.
   static constexpr std::chrono::seconds greeting_limit{1};
+  /// Until then it is repeated so often.
+  static constexpr std::chrono::milliseconds greeting_interval{100};
   /// So long nothing need get through over a connection.
   static std::chrono::seconds silence_of(const settings& from) {
     const std::chrono::milliseconds detection{from.own.detection_ms};
@@ -117,9 +119,10 @@ private:
 
   /// One that this node has dialled, until the greeting is answered.
   struct dialled {
-    descriptor socket;
+    std::shared_ptr<line> known;
     caf::strong_actor_ptr to;
     core::instant end;
+    core::instant again = core::never; ///< when to repeat the greeting
   };
 
   /// One that has dialled this node, until it has confirmed.
@@ -148,6 +151,7 @@ private:
   void refused(const std::string& endpoint);
   void reached_somebody(const std::string& endpoint, descriptor socket);
   void greet(const std::string& endpoint, const caf::strong_actor_ptr& to);
+  void greet_again(dialled& whom, core::instant now);
   void give_up(const std::string& endpoint, const std::string& why);
   void reject(const std::string& endpoint, const std::string& why);
   [[nodiscard]] std::vector<std::string> known_endpoints() const;
@@ -173,6 +177,7 @@ private:
   void answered(const caf::strong_actor_ptr& from, const greeting& theirs,
                 const std::string& why);
   void hung_up(const caf::node_id& where);
+  void crossed(const greeting& theirs);
 
   // -- links that are up, and what goes over them: links_up.cpp ---------------
 

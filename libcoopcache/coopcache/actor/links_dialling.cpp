@@ -5,6 +5,7 @@
 #include <caf/sec.hpp>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 // Whom to dial, and what becomes of it.
@@ -91,11 +92,12 @@ void links::body::reached_somebody(const std::string& endpoint,
       || !dialer_->may_dial(endpoint, table::precise_now()))
     return;
   auto& mine = dialling_[endpoint];
-  mine.socket = socket.duplicate();
   mine.end = table::precise_now() + connect_limit + greeting_limit;
+  caf::io::scribe_ptr scribe;
+  std::tie(scribe, mine.known) = gate_.adopt(std::move(socket));
   const auto port = split_endpoint(endpoint).second;
   request(self_, gate_.broker(), connect_limit, caf::connect_atom_v,
-          gate_.adopt(std::move(socket)), port)
+          std::move(scribe), port)
     .then([this,
            endpoint](const caf::node_id&, const caf::strong_actor_ptr& to,
                      const std::set<std::string>&) { greet(endpoint, to); },
@@ -114,7 +116,9 @@ void links::body::greet(const std::string& endpoint,
     return;
   }
   at->second.to = to;
-  at->second.end = table::precise_now() + greeting_limit;
+  const auto now = table::precise_now();
+  at->second.end = now + greeting_limit;
+  at->second.again = now + greeting_interval;
   if (!is_self(to))
     watch(to->node());
   auto hello = from_.own;
@@ -122,11 +126,19 @@ void links::body::greet(const std::string& endpoint,
   send(to, hello);
 }
 
+// The first may have come while the other side's CAF took this node to be at
+// the end of another connection, which is gone by now, or will be.
+void links::body::greet_again(dialled& whom, core::instant now) {
+  whom.again = now + greeting_interval;
+  if (whom.known->write(client_handshake(sys_)))
+    send(whom.to, from_.own);
+}
+
 void links::body::give_up(const std::string& endpoint, const std::string& why) {
   const auto at = dialling_.find(endpoint);
   if (at == dialling_.end())
     return;
-  at->second.socket.shut_down();
+  at->second.known->shut_down();
   dialling_.erase(at);
   dialer_->unanswered(endpoint, table::precise_now());
   if (linked_at(endpoint) == links_.end()) // the other one may have dialled

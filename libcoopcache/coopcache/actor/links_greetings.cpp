@@ -143,7 +143,7 @@ void links::body::answered(const caf::strong_actor_ptr& from,
     return;
   const auto endpoint = at->first;
   if (is_self(from)) {
-    at->second.socket.shut_down();
+    at->second.known->shut_down();
     dialling_.erase(at);
     dialer_->linked(endpoint); // in a way
     forget_endpoint(endpoint);
@@ -168,8 +168,8 @@ void links::body::answered(const caf::strong_actor_ptr& from,
 }
 
 // The connection has ended while one of the two had still to answer. So it is
-// where both have dialled at once, and either side's CAF has closed what the
-// other one's keeps.
+// if both have dialled, and either side's CAF has closed what the other one's
+// keeps.
 void links::body::hung_up(const caf::node_id& where) {
   if (const auto at = guests_.find(where); at != guests_.end()) {
     shut_down(at->second.known);
@@ -182,6 +182,19 @@ void links::body::hung_up(const caf::node_id& where) {
   for (const auto& endpoint : ended)
     give_up(endpoint, "ends the connection during the greeting: just ended, or "
                       "has dialled, too");
+}
+
+// If both have dialled it may also be that either side's CAF keeps its own
+// connection. Each of them does not know then who speaks on the other's. One
+// has to go; over the one that stays its end repeats CAF's handshake.
+void links::body::crossed(const greeting& theirs) {
+  const auto at = dialling_.find(theirs.endpoint);
+  if (theirs.is != greeting::step::hello || at == dialling_.end()
+      || !dialer_->leaves_to(theirs.endpoint))
+    return;
+  at->second.known->shut_down();
+  dialling_.erase(at);
+  dialer_->wait_for(theirs.endpoint, table::precise_now());
 }
 
 } // namespace coopcache::actor

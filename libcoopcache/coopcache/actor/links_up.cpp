@@ -54,7 +54,7 @@ void links::body::send(const link& over, const cluster::message& what) const {
   if (is_large || (idle >= core_sleeps_after && asks(what)))
     way = nullptr;
   if (way == nullptr
-      || !way->write(to_wire(sys_, port_, over.to->id(),
+      || !way->write(to_wire(sys_, port_.id(), over.to->id(),
                              caf::make_message(caf::forward_atom_v, text))))
     post_as(port_, over.to, caf::forward_atom_v, std::move(text));
 }
@@ -68,11 +68,14 @@ void links::body::arrived(caf::mailbox_element_ptr element) {
     owner_.deliver(std::move(element));
     return;
   }
-  if (from == nullptr)
-    return;
   auto what = decode(content.get_as<std::string>(1));
   if (!what)
     return;
+  if (from == nullptr) {
+    if (auto* const lost = std::get_if<greeting>(&*what))
+      later([lost = std::move(*lost)](body& b) { b.crossed(lost); });
+    return;
+  }
   auto* const one = std::get_if<cluster::message>(&*what);
   const auto peer = one != nullptr ? peer_at(from->node()) : std::nullopt;
   if (peer)

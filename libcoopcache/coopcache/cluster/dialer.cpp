@@ -15,9 +15,13 @@ dialer::dialer(std::string self, const std::vector<std::string>& configured,
 }
 
 // A node that nobody can dial has to dial everybody.
+bool dialer::leaves_to(const std::string& endpoint) const {
+  return !self_.empty() && endpoint < self_;
+}
+
 core::instant dialer::first_attempt(const std::string& endpoint,
                                     core::instant now) const {
-  if (self_.empty() || self_ < endpoint)
+  if (!leaves_to(endpoint))
     return now;
   const auto jitter = core::stable_hash(self_ + ' ' + endpoint)
                       % static_cast<std::uint64_t>(interval.count());
@@ -96,6 +100,10 @@ void dialer::unanswered(const std::string& endpoint, core::instant now) {
   at->second.tried = true;
   at->second.since = first_attempt(endpoint, now);
   at->second.next = std::max(at->second.next, at->second.since);
+}
+
+void dialer::wait_for(const std::string& endpoint, core::instant now) {
+  pause(endpoint, first_attempt(endpoint, now));
 }
 
 void dialer::pause(const std::string& endpoint, core::instant until) {

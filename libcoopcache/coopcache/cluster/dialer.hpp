@@ -59,6 +59,12 @@ public:
   /// An attempt has failed: refused, timed out, or not one of us.
   void failed(const std::string& endpoint);
 
+  /// Whether it is rather on the other node to dial this one.
+  [[nodiscard]] bool leaves_to(const std::string& endpoint) const;
+
+  /// The other one has dialled, and may try again.
+  void wait_for(const std::string& endpoint, core::instant now);
+
   /// There was a connection, but nobody answered over it. If both sides have
   /// dialled, CAF may have dropped what each of them had: so the one that is to
   /// wait waits again, and leaves the other one the next attempt, an interval
