@@ -93,8 +93,8 @@ private:
   static constexpr std::chrono::seconds connect_limit{1};
   /// So long the other end has to answer a greeting.
   static constexpr std::chrono::seconds greeting_limit{1};
-  /// Until then it is repeated so often.
-  static constexpr std::chrono::milliseconds greeting_interval{100};
+  /// Until it is repeated for the first time; doubles from time to time.
+  static constexpr std::chrono::milliseconds greeting_pause{100};
   /// So long nothing need get through over a connection.
   static std::chrono::seconds silence_of(const settings& from) {
     const std::chrono::milliseconds detection{from.own.detection_ms};
@@ -123,6 +123,7 @@ private:
     caf::strong_actor_ptr to;
     core::instant end;
     core::instant again = core::never; ///< when to repeat the greeting
+    std::chrono::milliseconds pause = greeting_pause; ///< until then
   };
 
   /// One that has dialled this node, until it has confirmed.

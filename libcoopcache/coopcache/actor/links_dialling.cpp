@@ -118,7 +118,7 @@ void links::body::greet(const std::string& endpoint,
   at->second.to = to;
   const auto now = table::precise_now();
   at->second.end = now + greeting_limit;
-  at->second.again = now + greeting_interval;
+  at->second.again = now + at->second.pause;
   if (!is_self(to))
     watch(to->node());
   auto hello = from_.own;
@@ -129,7 +129,8 @@ void links::body::greet(const std::string& endpoint,
 // The first may have come while the other side's CAF took this node to be at
 // the end of another connection, which is gone by now, or will be.
 void links::body::greet_again(dialled& whom, core::instant now) {
-  whom.again = now + greeting_interval;
+  whom.pause *= 2;
+  whom.again = now + whom.pause;
   if (whom.known->write(client_handshake(sys_)))
     send(whom.to, from_.own);
 }
