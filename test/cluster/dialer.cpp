@@ -119,6 +119,24 @@ TEST_CASE(
   CHECK(small.probed());
 }
 
+TEST_CASE("whom both have dialled is not tried yet") {
+  dialer small{"a:1", {"b:1"}, start};
+  dialer great{"b:1", {"a:1"}, start};
+  CHECK_FALSE(small.leaves_to("b:1"));
+  CHECK(great.leaves_to("a:1"));
+  CHECK(small.due(start) == endpoints{"b:1"});
+  small.wait_for("b:1", start + 1ms);
+  great.wait_for("a:1", start + 1ms);
+  CHECK_FALSE(small.probed());
+  CHECK_FALSE(great.probed());
+  CHECK(small.due(start + 99ms).empty());
+  CHECK(small.due(start + 100ms) == endpoints{"b:1"});
+  CHECK_FALSE(great.may_dial("a:1", start + 500ms));
+  CHECK(great.due(start + 601ms) == endpoints{"a:1"});
+  small.wait_for("z:1", start);                             // unknown
+  CHECK_FALSE(dialer{"", {"a:1"}, start}.leaves_to("a:1")); // nobody dials it
+}
+
 TEST_CASE("who always hangs up is not dialled more often than others") {
   dialer d{"a:1", {"b:1"}, start};
   CHECK(d.due(start) == endpoints{"b:1"});

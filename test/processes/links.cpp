@@ -259,7 +259,7 @@ TEST_CASE("who hangs up in a greeting is greeted again soon") {
   const auto begin = std::chrono::steady_clock::now();
   other->hear("greeted 6");
   const auto took = std::chrono::steady_clock::now() - begin;
-  CHECK(took > 400ms); // five pauses of 100 ms, but for what is late
+  CHECK(took > 300ms); // five pauses of 100 ms, but for what is late
   CHECK(took < 1500ms);
   CHECK(
     says(all, 0,

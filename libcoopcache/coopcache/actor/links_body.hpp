@@ -153,6 +153,7 @@ private:
   void reached_somebody(const std::string& endpoint, descriptor socket);
   void greet(const std::string& endpoint, const caf::strong_actor_ptr& to);
   void greet_again(dialled& whom, core::instant now);
+  [[nodiscard]] greeting hello() const;
   void give_up(const std::string& endpoint, const std::string& why);
   void reject(const std::string& endpoint, const std::string& why);
   [[nodiscard]] std::vector<std::string> known_endpoints() const;

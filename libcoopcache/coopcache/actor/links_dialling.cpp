@@ -119,11 +119,8 @@ void links::body::greet(const std::string& endpoint,
   const auto now = table::precise_now();
   at->second.end = now + greeting_limit;
   at->second.again = now + at->second.pause;
-  if (!is_self(to))
-    watch(to->node());
-  auto hello = from_.own;
-  hello.peers = known_endpoints();
-  send(to, hello);
+  watch(to->node());
+  send(to, hello());
 }
 
 // The first may have come while the other side's CAF took this node to be at
@@ -132,7 +129,13 @@ void links::body::greet_again(dialled& whom, core::instant now) {
   whom.pause *= 2;
   whom.again = now + whom.pause;
   if (whom.known->write(client_handshake(sys_)))
-    send(whom.to, from_.own);
+    send(whom.to, hello());
+}
+
+greeting links::body::hello() const {
+  auto result = from_.own;
+  result.peers = known_endpoints();
+  return result;
 }
 
 void links::body::give_up(const std::string& endpoint, const std::string& why) {

@@ -175,18 +175,24 @@ void links::body::hung_up(const caf::node_id& where) {
     shut_down(at->second.known);
     guests_.erase(at);
   }
-  std::vector<std::string> ended;
-  for (const auto& [endpoint, one] : dialling_)
-    if (one.to != nullptr && one.to->node() == where)
-      ended.push_back(endpoint);
-  for (const auto& endpoint : ended)
-    give_up(endpoint, "ends the connection during the greeting: just ended, or "
-                      "has dialled, too");
+  std::erase_if(dialling_, [&](const auto& entry) {
+    const auto& [endpoint, one] = entry;
+    if (one.to == nullptr || one.to->node() != where)
+      return false;
+    one.known->shut_down();
+    dialer_->wait_for(endpoint, table::precise_now());
+    if (linked_at(endpoint) == links_.end())
+      trouble(endpoint, log_level::warning,
+              "ends the connection during the greeting: just ended, or has "
+              "dialled, too");
+    return true;
+  });
 }
 
 // If both have dialled it may also be that either side's CAF keeps its own
 // connection. Each of them does not know then who speaks on the other's. One
-// has to go; over the one that stays its end repeats CAF's handshake.
+// has to go; over the one that stays its end repeats CAF's handshake. Who has
+// dialled by another endpoint than it hears of waits for its second.
 void links::body::crossed(const greeting& theirs) {
   const auto at = dialling_.find(theirs.endpoint);
   if (theirs.is != greeting::step::hello || at == dialling_.end()

@@ -197,9 +197,10 @@ void links::body::lay_to_rest(const core::node_id& peer,
   owner_.unlinked(earlier, true);
 }
 
-// Each process once, or the one loss would be told several times.
+// Each process once, or the one loss would be told several times. CAF has no
+// connection to its own, and would tell that at once.
 void links::body::watch(const caf::node_id& where) {
-  if (watched_.insert(where).second)
+  if (where != sys_.node() && watched_.insert(where).second)
     sys_.monitor(where, self_->address());
 }
 

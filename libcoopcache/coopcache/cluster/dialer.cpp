@@ -98,12 +98,15 @@ void dialer::unanswered(const std::string& endpoint, core::instant now) {
   if (at == peers_.end())
     return;
   at->second.tried = true;
-  at->second.since = first_attempt(endpoint, now);
-  at->second.next = std::max(at->second.next, at->second.since);
+  wait_for(endpoint, now);
 }
 
 void dialer::wait_for(const std::string& endpoint, core::instant now) {
-  pause(endpoint, first_attempt(endpoint, now));
+  const auto at = peers_.find(endpoint);
+  if (at == peers_.end())
+    return;
+  at->second.since = first_attempt(endpoint, now);
+  at->second.next = std::max(at->second.next, at->second.since);
 }
 
 void dialer::pause(const std::string& endpoint, core::instant until) {

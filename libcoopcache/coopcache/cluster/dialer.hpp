@@ -62,13 +62,13 @@ public:
   /// Whether it is rather on the other node to dial this one.
   [[nodiscard]] bool leaves_to(const std::string& endpoint) const;
 
-  /// The other one has dialled, and may try again.
+  /// Both sides have dialled, or so it seems, and CAF has dropped what each of
+  /// them had: the one that is to wait waits again, and leaves the other one
+  /// the next attempt.
   void wait_for(const std::string& endpoint, core::instant now);
 
-  /// There was a connection, but nobody answered over it. If both sides have
-  /// dialled, CAF may have dropped what each of them had: so the one that is to
-  /// wait waits again, and leaves the other one the next attempt, an interval
-  /// after the last.
+  /// There was a connection, but nobody answered over it. The next attempt is
+  /// left to the same side.
   void unanswered(const std::string& endpoint, core::instant now);
 
   /// Something else lives there: not to be dialled before `until`.
