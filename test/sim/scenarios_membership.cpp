@@ -476,8 +476,19 @@ TEST_CASE("who was taken for dead by mistake comes back within 2 s") {
 
 namespace {
 
+/// The node, as it is, registers a name of its own.
+void put_name(cluster_of& c, std::size_t node) {
+  c.put(node, numbered("own", c.last + 1));
+}
+
+void put_names(cluster_of& c) {
+  for (std::size_t i = 0; i < c.w.nodes().size(); ++i)
+    put_name(c, i);
+}
+
 /// Whether a cluster whose network stays as it is comes to rest: no further
-/// views, each node serves, and the members of a view are in it.
+/// views, each node serves, and the members of a view are in it and have the
+/// names of just these. Each node has put one.
 void check_settles(cluster_of& c) {
   c.w.run_for(20s);
   const auto views = c.views;
@@ -486,14 +497,24 @@ void check_settles(cluster_of& c) {
   for (std::size_t i = 0; i < c.w.nodes().size(); ++i) {
     CAPTURE(i);
     CHECK(c.grants(i));
-    for (std::size_t j = 0; j < c.w.nodes().size(); ++j)
-      CHECK((!c.view(i).has(c.w.nodes()[j].id) || c.view(i) == c.view(j)));
+    const auto& names = c.w.nodes()[i].machine->names();
+    CHECK(names.synced());
+    CHECK(names.pending() == 0);
+    CHECK(names.replica().all().size() == c.view(i).members.size());
+    for (std::size_t j = 0; j < c.w.nodes().size(); ++j) {
+      if (!c.view(i).has(c.w.nodes()[j].id))
+        continue;
+      CHECK(c.view(i) == c.view(j));
+      CHECK(names.replica().all()
+            == c.w.nodes()[j].machine->names().replica().all());
+    }
   }
 }
 
 void check_heals(cluster_of& c) {
   c.w.heal_network();
   CHECK(c.time_until([&] { return c.all_in_one(); }));
+  check_settles(c);
 }
 
 /// The first half of the nodes come last in rank from now on.
@@ -519,6 +540,7 @@ TEST_CASE("whatever links are broken, views settle") {
       restart_half(c);
     if (seed % 3 == 1)
       REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    put_names(c);
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = i + 1; j < n; ++j)
         if (dice.below(10) < broken) {
@@ -559,6 +581,7 @@ TEST_CASE("groups that share members hold nobody up") {
       restart_half(c);
     if (table[row].from == start::restarted)
       REQUIRE(c.time_until([&] { return c.all_in_one(); }));
+    put_names(c);
     for (const auto& [a, b] : table[row].cuts)
       c.cut_both(a, b);
     for (const auto& [a, b] : table[row].one_way)
@@ -574,6 +597,7 @@ TEST_CASE("however links break and heal, views settle") {
     test::dice dice{seed};
     const auto n = 4 + dice.below(5);
     cluster_of c{n};
+    put_names(c);
     std::set<std::pair<std::size_t, std::size_t>> broken;
     for (auto steps = 3 + dice.below(10); steps > 0; --steps) {
       const auto a = dice.below(n);
@@ -583,6 +607,7 @@ TEST_CASE("however links break and heal, views settle") {
         c.w.crash(a);
         c.w.run_for(std::chrono::milliseconds{dice.below(800)});
         c.w.restart(a);
+        put_name(c, a);
       } else if (broken.erase(link) > 0) {
         c.cut_both(a, b, false);
       } else if (broken.size() < 2 + seed % 6) {
