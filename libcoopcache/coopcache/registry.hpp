@@ -365,8 +365,8 @@ public:
     return detail::pending_answer{std::move(start)};
   }
 
-  /// What this node knows at the moment, without locks of `lock_scope::local`;
-  /// after the shutdown only what it is itself.
+  /// What this node knows at the moment; after the shutdown only what it is
+  /// itself.
   [[nodiscard]] registry_info info() const;
 
   /// As if "host:port" stood among the `nodes` of the configuration; known to

@@ -106,6 +106,7 @@ struct registry_info {
   std::vector<lock_info> locks; ///< those whose home is this node
   /// What clients of this node hold or wait for, wherever the home is.
   std::vector<lock_info> own_locks;
+  std::vector<lock_info> local_locks; ///< the same of `lock_scope::local`
   std::vector<link_info> links;
 };
 
@@ -117,7 +118,8 @@ bool inspect(Inspector& f, registry_info& x) {
             f.field("view", x.view), f.field("members", x.members),
             f.field("serving", x.serving), f.field("synced", x.synced),
             f.field("names", x.names), f.field("locks", x.locks),
-            f.field("own_locks", x.own_locks), f.field("links", x.links));
+            f.field("own_locks", x.own_locks),
+            f.field("local_locks", x.local_locks), f.field("links", x.links));
 }
 
 } // namespace coopcache

@@ -4,6 +4,7 @@
 
 #include "coopcache/actor/compat.hpp"
 #include "coopcache/actor/directory.hpp"
+#include "coopcache/actor/sockets.hpp"
 
 #include <caf/actor_companion.hpp>
 #include <caf/actor_registry.hpp>
@@ -72,6 +73,34 @@ errc code_of(const status& s) {
 
 void end(const caf::actor& whom) {
   caf::anon_send_exit(whom, caf::exit_reason::kill);
+}
+
+/// Of a program that can reach nodes.
+struct settings_with_io : caf::actor_system_config {
+  settings_with_io() {
+    init_types();
+    prepare(*this);
+  }
+};
+
+/// A socket at an endpoint where nothing else is.
+std::pair<int, std::string> bound_socket() {
+  const int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  auto* const address = reinterpret_cast<sockaddr*>(&at);
+  REQUIRE(bind(made, address, size) == 0);
+  REQUIRE(getsockname(made, address, &size) == 0);
+  std::string endpoint{"127.0.0.1:"};
+  return {made, endpoint += std::to_string(ntohs(at.sin_port))};
+}
+
+std::string free_endpoint() {
+  const auto [unused, endpoint] = bound_socket();
+  close(unused);
+  return endpoint;
 }
 
 } // namespace
@@ -239,20 +268,13 @@ TEST_CASE("typed actors are found with their type") {
 
 TEST_CASE("a node that has not joined yet says that it is not synced") {
   // Takes connections, and never says anything.
-  const int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  auto* const address = reinterpret_cast<sockaddr*>(&at);
-  REQUIRE(bind(silent, address, size) == 0);
+  const auto [silent, endpoint] = bound_socket();
   REQUIRE(listen(silent, 10) == 0);
-  REQUIRE(getsockname(silent, address, &size) == 0);
   config cfg;
   cfg.node.listen = "127.0.0.1:0";
-  cfg.nodes.emplace_back("127.0.0.1:");
-  cfg.nodes.back() += std::to_string(ntohs(at.sin_port));
+  cfg.nodes.push_back(endpoint);
   cfg.cluster.join_timeout = 1h;
+  init_types();
   caf::actor_system_config alone;
   caf::actor_system sys{alone};
   caf::scoped_actor self{sys};
@@ -628,8 +650,14 @@ TEST_CASE("a local lock is another one than that of the cluster") {
   local.scope = lock_scope::local;
   local.wait = false;
   const auto wide = h.registry.lock("r");
+  CHECK(h.registry.info().local_locks.empty());
   auto own = h.registry.lock("r", local);
   REQUIRE(own);
+  const auto seen = h.registry.info().local_locks;
+  REQUIRE(seen.size() == 1);
+  CHECK(seen[0].resource == "r");
+  REQUIRE(seen[0].holders.size() == 1);
+  CHECK(seen[0].holders[0].token == own->token());
   CHECK_FALSE(h.registry.lock("r", local));
   own->unlock();
   CHECK(h.registry.set_lock("r", "me", local));
@@ -807,6 +835,27 @@ TEST_CASE("who is told of something must not wait for the registry there") {
   CHECK(code.get() == errc::would_block);
   actor::end_companion(inside);
   end(other);
+}
+
+TEST_CASE("who is told of a local lock must not wait for one there") {
+  host h;
+  const auto code = std::make_shared<std::promise<errc>>();
+  const auto companion = h.sys.spawn<caf::actor_companion>();
+  auto& inside = *static_cast<caf::actor_companion*>(
+    caf::actor_cast<caf::abstract_actor*>(companion));
+  inside.on_enqueue([code, r = h.registry](auto) {
+    lock_options other{.deadline = 10s};
+    other.scope = lock_scope::local;
+    const auto got = r.lock("b", other);
+    code->set_value(got ? errc::timeout : got.error().code);
+  });
+  lock_options local;
+  local.scope = lock_scope::local;
+  h.registry.lock(&inside, "a", local).then([](const auto&) {});
+  auto told = code->get_future();
+  REQUIRE(told.wait_for(5s) == std::future_status::ready);
+  CHECK(told.get() == errc::would_block);
+  actor::end_companion(inside);
 }
 
 TEST_CASE("a resolver that is replaced may own a lock") {
@@ -1157,11 +1206,7 @@ TEST_CASE("a program that is no node asks at a node's endpoint") {
     std::stoi(endpoint.substr(colon + 1)));
   const auto free = [&] { return here.info().locks.empty(); };
   {
-    struct settings : caf::actor_system_config {
-      settings() {
-        prepare(*this);
-      }
-    } alone;
+    settings_with_io alone;
     caf::actor_system sys{alone};
     const auto fail = [](const caf::error& e) { FAIL(to_string(e)); };
     const auto far = sys.middleman().remote_actor<registry_actor>("127.0.0.1",
@@ -1212,6 +1257,31 @@ TEST_CASE("an actor that only its name keeps alive does not hold up the end") {
     return caf::behavior{[](caf::get_atom) { return 1; }};
   });
   CHECK(made);
+}
+
+TEST_CASE("strict: a minority names no actor of another node of it either") {
+  config cfg;
+  cfg.cluster.strict = true;
+  cfg.nodes = {"127.0.0.1:1", "127.0.0.1:2", free_endpoint(), free_endpoint()};
+  const auto at = [&](std::size_t i) {
+    auto result = cfg;
+    result.node.name = "n" + std::to_string(i);
+    result.node.listen = cfg.nodes[i];
+    return result;
+  };
+  const node one{at(2)}, two{at(3)};
+  const auto here = one.registry();
+  CHECK(eventually([&] { return here.info().members.size() == 2; }));
+  settings_with_io alone;
+  caf::actor_system sys{alone};
+  const auto port = actor::split_endpoint(cfg.nodes[3]).second;
+  const auto theirs = sys.middleman().remote_actor<registry_actor>("127.0.0.1",
+                                                                   port);
+  REQUIRE(theirs);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto got = here.register_name("x", *theirs, {.deadline = 200ms});
+  CHECK(std::chrono::steady_clock::now() - begin < 5s);
+  CHECK(code_of(got) == errc::no_majority);
 }
 
 TEST_CASE("a node's port is free when it has shut down") {

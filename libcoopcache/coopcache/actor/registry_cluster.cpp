@@ -122,16 +122,19 @@ bool registry_core::is_in_sync(const cluster::clocks& at) const {
 void registry_core::answer_syncs(const cluster::clocks& at) {
   const bool good = is_in_sync(at);
   using cluster::verdict;
-  const auto how = stopped_                  ? verdict::leaving
-                   : good                    ? verdict::done
-                   : machine_.has_majority() ? verdict::timed_out
-                                             : verdict::no_majority;
+  const auto how = stopped_ ? verdict::leaving : good ? verdict::done : late();
   std::erase_if(syncs_, [&](auto& one) {
     if (!good && at.now < one.deadline && !stopped_)
       return false;
     tasks_.emplace_back(synced_up{std::move(one.done), how});
     return true;
   });
+}
+
+// With `mutex_`: why there is no answer by a deadline.
+cluster::verdict registry_core::late() const {
+  return machine_.has_majority() ? cluster::verdict::timed_out
+                                 : cluster::verdict::no_majority;
 }
 
 void registry_core::sync(std::chrono::milliseconds deadline,
@@ -162,6 +165,8 @@ registry_info registry_core::info() const {
     for (const auto& one : net->state())
       result.links.push_back(
         {one.endpoint, one.peer, one.configured, one.linked, one.trouble});
+  if (const auto local = local_if_any())
+    result.local_locks = local->info().own_locks;
   const std::lock_guard guard{mutex_};
   if (stopped_)
     return result;

@@ -185,8 +185,10 @@ bool registry_core::stopped() const {
   return stopped_;
 }
 
-bool registry_core::must_not_wait() const noexcept {
-  return on_caf_thread() || worker_.load() == std::this_thread::get_id();
+bool registry_core::must_not_wait() const {
+  const auto local = local_if_any();
+  return on_caf_thread() || worker_.load() == std::this_thread::get_id()
+         || (local != nullptr && local->must_not_wait());
 }
 
 shell_actor registry_core::shell() const {

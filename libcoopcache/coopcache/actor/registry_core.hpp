@@ -106,7 +106,7 @@ public:
 
   /// Whether the calling thread must not wait for an answer: it is one of
   /// CAF's, or does just now what answers are made of.
-  [[nodiscard]] bool must_not_wait() const noexcept;
+  [[nodiscard]] bool must_not_wait() const;
 
   /// Asks for a lock; `done` is called once, by any thread, maybe before this
   /// returns, but not if the client ends. Returns the number of the request.
@@ -138,6 +138,7 @@ public:
 
   /// Locks that only this node knows.
   [[nodiscard]] std::shared_ptr<registry_core> local();
+  [[nodiscard]] std::shared_ptr<registry_core> local_if_any() const;
 
   // -- names ------------------------------------------------------------------
 
@@ -364,6 +365,7 @@ private:
   [[nodiscard]] core::instant due() const;
   void answer_syncs(const cluster::clocks& at);
   [[nodiscard]] bool is_in_sync(const cluster::clocks& at) const;
+  [[nodiscard]] cluster::verdict late() const;
   [[nodiscard]] caf::strong_actor_ptr find_first(std::string_view name) const;
   /// Whether somebody has the name, and there is no link to its node.
   [[nodiscard]] bool is_cut_off(std::string_view name) const;
@@ -375,6 +377,7 @@ private:
   void unpublish(const caf::strong_actor_ptr& who);
   [[nodiscard]] bool is_client(std::uint64_t client) const;
   void gone(std::uint64_t client, bool own);
+  [[nodiscard]] error too_late_for(std::string_view name) const;
   void put_there(name_call what,
                  std::function<void(std::optional<error>)> done);
   void start_ticker();

@@ -169,4 +169,9 @@ std::shared_ptr<registry_core> registry_core::local() {
   return local_;
 }
 
+std::shared_ptr<registry_core> registry_core::local_if_any() const {
+  const std::lock_guard guard{tables_mutex_};
+  return local_;
+}
+
 } // namespace coopcache::actor

@@ -137,6 +137,14 @@ private:
 
 } // namespace
 
+error registry_core::too_late_for(std::string_view name) const {
+  const auto how = [this] {
+    const std::lock_guard guard{mutex_};
+    return late();
+  }();
+  return *error_of(how, name, errc::name_taken);
+}
+
 // The node where an actor lives asks for its name. An answer that comes after
 // the deadline is not lost, so that what nobody wants any more is taken back.
 void registry_core::put_there(name_call what,
@@ -158,8 +166,13 @@ void registry_core::put_there(name_call what,
     single_answer>(std::move(done),
                    make_error(errc::shutting_down,
                               "the registry's actor has ended", what.name));
-  const auto late = make_error(errc::timeout, "no answer by the deadline",
-                               what.name);
+  const auto give_up = [weak = weak_from_this(), name = what.name,
+                        waits = std::weak_ptr{answer}] {
+    const auto core = weak.lock();
+    const auto still = waits.lock();
+    if (core != nullptr && still != nullptr)
+      still->give(core->too_late_for(name));
+  };
   const auto too_late = [weak = weak_from_this(), what] {
     const auto core = weak.lock();
     if (core != nullptr && !what.replace)
@@ -167,14 +180,10 @@ void registry_core::put_there(name_call what,
   };
   post(own, go_atom_v,
        local_answer{std::make_shared<shell_function>(
-         [there = over->to, limit, what, answer, late,
+         [there = over->to, limit, what, answer, give_up,
           too_late](shell_actor::pointer self) {
            const auto to = caf::actor_cast<registry_actor>(there);
-           auto timer = self->run_delayed(limit,
-                                          [weak = std::weak_ptr{answer}, late] {
-                                            if (const auto waits = weak.lock())
-                                              waits->give(late);
-                                          });
+           auto timer = self->run_delayed(limit, give_up);
            const auto ask = [&](auto how) {
              request(self, to, limit + default_deadline, how, what.name,
                      what.owner, what.resolver)
