@@ -172,6 +172,8 @@ void links::body::log(log_level level, const core::node_id& peer,
 // Says each thing once until there is a link. Others may have written it.
 void links::body::trouble(const std::string& endpoint, log_level level,
                           std::string_view reason) {
+  if (linked_at(endpoint) != links_.end())
+    return; // the other one has dialled meanwhile, or somebody else speaks
   const auto why = core::printable(reason, longest_reason);
   if (dialer_->knows(endpoint) && !notes_.set_trouble(endpoint, why))
     return;

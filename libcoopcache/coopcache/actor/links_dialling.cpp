@@ -5,7 +5,6 @@
 #include <caf/sec.hpp>
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 // Whom to dial, and what becomes of it.
@@ -55,8 +54,7 @@ void links::body::reached(attempt what) {
   if (what.how == attempt::end::refused)
     refused(what.endpoint);
   // Who was forgotten meanwhile is not noted again.
-  if (dialer_->knows(what.endpoint)
-      && linked_at(what.endpoint) == links_.end()) {
+  if (dialer_->knows(what.endpoint)) {
     const bool wanted = notes_.is_configured(what.endpoint);
     trouble(what.endpoint, wanted ? log_level::warning : log_level::info,
             what.why);
@@ -92,9 +90,9 @@ void links::body::reached_somebody(const std::string& endpoint,
       || !dialer_->may_dial(endpoint, table::precise_now()))
     return;
   auto& mine = dialling_[endpoint];
+  auto [scribe, beside] = gate_.adopt(std::move(socket));
+  mine.known = std::move(beside);
   mine.end = table::precise_now() + connect_limit + greeting_limit;
-  caf::io::scribe_ptr scribe;
-  std::tie(scribe, mine.known) = gate_.adopt(std::move(socket));
   const auto port = split_endpoint(endpoint).second;
   request(self_, gate_.broker(), connect_limit, caf::connect_atom_v,
           std::move(scribe), port)
@@ -145,8 +143,7 @@ void links::body::give_up(const std::string& endpoint, const std::string& why) {
   at->second.known->shut_down();
   dialling_.erase(at);
   dialer_->unanswered(endpoint, table::precise_now());
-  if (linked_at(endpoint) == links_.end()) // the other one may have dialled
-    trouble(endpoint, log_level::warning, why);
+  trouble(endpoint, log_level::warning, why);
   tell_probed();
 }
 

@@ -181,10 +181,9 @@ void links::body::hung_up(const caf::node_id& where) {
       return false;
     one.known->shut_down();
     dialer_->wait_for(endpoint, table::precise_now());
-    if (linked_at(endpoint) == links_.end())
-      trouble(endpoint, log_level::warning,
-              "ends the connection during the greeting: just ended, or has "
-              "dialled, too");
+    trouble(endpoint, log_level::warning,
+            "ends the connection during the greeting: just ended, or has "
+            "dialled, too");
     return true;
   });
 }

@@ -138,7 +138,6 @@ public:
 
   /// Locks that only this node knows.
   [[nodiscard]] std::shared_ptr<registry_core> local();
-  [[nodiscard]] std::shared_ptr<registry_core> local_if_any() const;
 
   // -- names ------------------------------------------------------------------
 
@@ -377,6 +376,7 @@ private:
   void unpublish(const caf::strong_actor_ptr& who);
   [[nodiscard]] bool is_client(std::uint64_t client) const;
   void gone(std::uint64_t client, bool own);
+  [[nodiscard]] std::shared_ptr<registry_core> local_if_any() const;
   [[nodiscard]] error too_late_for(std::string_view name) const;
   void put_there(name_call what,
                  std::function<void(std::optional<error>)> done);
