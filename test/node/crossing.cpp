@@ -9,7 +9,6 @@
 #include "coopcache/cluster/greeting.hpp"
 
 #include <caf/actor_system.hpp>
-#include <caf/actor_system_config.hpp>
 #include <caf/defaults.hpp>
 #include <caf/io/basp/version.hpp>
 
@@ -37,13 +36,6 @@ using basp::message_type;
 
 /// The id of the one actor of the other end.
 constexpr caf::actor_id port = 7;
-
-struct peer_config : caf::actor_system_config {
-  peer_config() {
-    init_types();
-    prepare(*this);
-  }
-};
 
 sockaddr_in at_endpoint(const std::string& endpoint) {
   const auto [host, number] = actor::split_endpoint(endpoint);
@@ -96,11 +88,10 @@ public:
     return result;
   }
 
-  frame need(message_type kind) const {
-    auto got = next();
+  void skip(message_type kind) const {
+    const auto got = next();
     REQUIRE(got);
     REQUIRE(got->header.operation == kind);
-    return std::move(*got);
   }
 
 private:
@@ -147,7 +138,7 @@ public:
         return sink.apply(sys.node()) && sink.apply(ids) && sink.apply(port)
                && sink.apply(messages);
       }));
-    made.need(message_type::client_handshake);
+    made.skip(message_type::client_handshake);
     return made;
   }
 
@@ -159,12 +150,12 @@ public:
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at)
       == 0);
     wire made{std::move(socket)};
-    made.need(message_type::server_handshake);
+    made.skip(message_type::server_handshake);
     return made;
   }
 
   std::string endpoint;
-  peer_config cfg;
+  settings_with_io cfg;
   caf::actor_system sys{cfg};
 
 private:

@@ -6,7 +6,6 @@
 #include "coopcache/actor/sockets.hpp"
 
 #include <caf/actor_system.hpp>
-#include <caf/actor_system_config.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/io/network/default_multiplexer.hpp>
 
@@ -19,12 +18,7 @@ using namespace coopcache;
 using namespace coopcache::test;
 
 TEST_CASE("each connection has a name of its own, also if its socket had one") {
-  struct settings : caf::actor_system_config {
-    settings() {
-      init_types();
-      prepare(*this);
-    }
-  } cfg;
+  settings_with_io cfg;
   caf::actor_system sys{cfg};
   auto& backend = dynamic_cast<caf::io::network::default_multiplexer&>(
     sys.middleman().backend());

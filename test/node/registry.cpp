@@ -75,14 +75,6 @@ void end(const caf::actor& whom) {
   caf::anon_send_exit(whom, caf::exit_reason::kill);
 }
 
-/// Of a program that can reach nodes.
-struct settings_with_io : caf::actor_system_config {
-  settings_with_io() {
-    init_types();
-    prepare(*this);
-  }
-};
-
 /// A socket at an endpoint where nothing else is.
 std::pair<int, std::string> bound_socket() {
   const int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -817,45 +809,63 @@ TEST_CASE("a blocking call on a thread of CAF is an error") {
   end(a);
 }
 
+namespace {
+
+/// A companion that asks for a lock and waits for it, in what it does with a
+/// message.
+class waits_when_told {
+public:
+  waits_when_told(host& h, std::string resource, lock_options how)
+    : handle(h.sys.spawn<caf::actor_companion>()),
+      inside(*static_cast<caf::actor_companion*>(
+        caf::actor_cast<caf::abstract_actor*>(handle))) {
+    inside.on_enqueue([code = code_, r = h.registry, what = std::move(resource),
+                       how = std::move(how)](auto) {
+      const auto got = r.lock(what, how);
+      code->set_value(got ? errc::timeout : got.error().code);
+    });
+  }
+
+  ~waits_when_told() {
+    actor::end_companion(inside);
+  }
+
+  waits_when_told(const waits_when_told&) = delete;
+  waits_when_told& operator=(const waits_when_told&) = delete;
+
+  errc told() {
+    auto result = code_->get_future();
+    REQUIRE(result.wait_for(5s) == std::future_status::ready);
+    return result.get();
+  }
+
+  caf::actor handle;
+  caf::actor_companion& inside;
+
+private:
+  std::shared_ptr<std::promise<errc>>
+    code_ = std::make_shared<std::promise<errc>>();
+};
+
+} // namespace
+
 TEST_CASE("who is told of something must not wait for the registry there") {
   host h;
-  const auto told = std::make_shared<std::promise<errc>>();
-  const auto companion = h.sys.spawn<caf::actor_companion>();
-  auto& inside = *static_cast<caf::actor_companion*>(
-    caf::actor_cast<caf::abstract_actor*>(companion));
-  inside.on_enqueue([told, r = h.registry](auto) {
-    const auto got = r.lock("r", {.deadline = 10s});
-    told->set_value(got ? errc::timeout : got.error().code);
-  });
-  REQUIRE(h.registry.register_name("n", companion));
+  waits_when_told companion{h, "r", {.deadline = 10s}};
+  REQUIRE(h.registry.register_name("n", companion.handle));
   const auto other = h.idle();
   REQUIRE(h.registry.replace_name("n", other));
-  auto code = told->get_future();
-  REQUIRE(code.wait_for(5s) == std::future_status::ready);
-  CHECK(code.get() == errc::would_block);
-  actor::end_companion(inside);
+  CHECK(companion.told() == errc::would_block);
   end(other);
 }
 
 TEST_CASE("who is told of a local lock must not wait for one there") {
   host h;
-  const auto code = std::make_shared<std::promise<errc>>();
-  const auto companion = h.sys.spawn<caf::actor_companion>();
-  auto& inside = *static_cast<caf::actor_companion*>(
-    caf::actor_cast<caf::abstract_actor*>(companion));
-  inside.on_enqueue([code, r = h.registry](auto) {
-    lock_options other{.deadline = 10s};
-    other.scope = lock_scope::local;
-    const auto got = r.lock("b", other);
-    code->set_value(got ? errc::timeout : got.error().code);
-  });
-  lock_options local;
+  lock_options local{.deadline = 10s};
   local.scope = lock_scope::local;
-  h.registry.lock(&inside, "a", local).then([](const auto&) {});
-  auto told = code->get_future();
-  REQUIRE(told.wait_for(5s) == std::future_status::ready);
-  CHECK(told.get() == errc::would_block);
-  actor::end_companion(inside);
+  waits_when_told companion{h, "b", local};
+  h.registry.lock(&companion.inside, "a", local).then([](const auto&) {});
+  CHECK(companion.told() == errc::would_block);
 }
 
 TEST_CASE("a resolver that is replaced may own a lock") {

@@ -100,10 +100,8 @@ public:
   }
 
 private:
-  struct settings : caf::actor_system_config {
+  struct settings : settings_with_io {
     settings() {
-      init_types();
-      prepare(*this);
       set("caf.scheduler.max-threads", 2);
       set("caf.scheduler.policy", "sharing");
     }

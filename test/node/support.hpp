@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <caf/actor_system_config.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -68,6 +70,14 @@ inline config listening(const std::string& name) {
   result.node.listen = "127.0.0.1:0";
   return result;
 }
+
+/// Of an actor system whose programs can reach nodes.
+struct settings_with_io : caf::actor_system_config {
+  settings_with_io() {
+    init_types();
+    prepare(*this);
+  }
+};
 
 /// A node with its own actor system that keeps its log.
 class one_node {

@@ -136,12 +136,9 @@ void check_that_the_others_work(cluster& all) {
 /// Listens on an endpoint of the cluster's, as a CAF program; the kinds are in
 /// peer/imposter.cpp.
 std::unique_ptr<process> imposter(const std::string& kind, std::size_t port) {
-  auto made = std::make_unique<process>(std::vector<std::string>{COOPCACHE_PEER,
-                                                                 "--imposter="
-                                                                   + kind,
-                                                                 std::to_string(
-                                                                   port)},
-                                        "/dev/null");
+  const std::vector<std::string> command{COOPCACHE_PEER, "--imposter=" + kind,
+                                         std::to_string(port)};
+  auto made = std::make_unique<process>(command, "/dev/null");
   made->hear("ready");
   return made;
 }
